@@ -1,0 +1,85 @@
+"""LiteVL's text-conditioned, non-parametric pooling: the video's tokens re-weighted by the text (arXiv 2210.11929).
+
+The paper says what it does, not how; the formula is this project's reading. V are the patch tokens after the last norm,
+t the text's [CLS]:
+
+    Vf = mean of V over patches, one row per frame          gf = softmax over frames  of cos(Vf, t) / tau
+    Vs = mean of V over frames, one row per position        gs = softmax over patches of cos(Vs, t) / tau
+    memory for cross-attention = [V; T * gf * Vf; N * gs * Vs]
+
+Uniform weights give the plain means back. Each added row is a scalar times a row that no text has touched.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PoolingConfig:
+    """How the video's tokens are pooled for matching.
+
+    Raises:
+        ValueError: if tau is not positive.
+    """
+
+    mode: Literal["none", "mean", "text"] = "text"
+    """Append nothing, the plain means over patches and frames, or the means weighted by the text."""
+    tau: float = 0.1
+    """Temperature of the softmax over cosine similarities; small values single out few frames and patches."""
+    space: Literal["projected", "hidden"] = "projected"
+    """Compare text and video in BLIP's projected space, or in the width of the encoders."""
+    keep_tokens: bool = True
+    """Keep the video's own tokens beside the pooled rows, or hand on CLS and the pooled rows alone."""
+
+    def __post_init__(self) -> None:
+        if self.tau <= 0:
+            raise ValueError(f"tau: expected a positive temperature, got {self.tau}")
+        if self.mode == "none" and not self.keep_tokens:
+            raise ValueError(
+                "keep_tokens=False needs pooled rows to keep instead; set mode to 'mean' or 'text'"
+            )
+
+
+def pooled_rows(
+    patches: Float[Tensor, "pairs time patches dim"],
+) -> tuple[Float[Tensor, "pairs time dim"], Float[Tensor, "pairs patches dim"]]:
+    """The text-free rows: one mean per frame (Vf) and one per patch position (Vs)."""
+    return patches.mean(dim=2), patches.mean(dim=1)
+
+
+def text_weights(
+    rows: Float[Tensor, "pairs rows dim"], text: Float[Tensor, "pairs dim"], tau: float
+) -> Float[Tensor, "pairs rows"]:
+    """`rows * softmax(cos(row, text) / tau)`: weights with mean one, so that uniform weights change nothing."""
+    similarity = torch.einsum("prd,pd->pr", F.normalize(rows, dim=-1), F.normalize(text, dim=-1))
+    return rows.shape[1] * torch.softmax(similarity / tau, dim=-1)
+
+
+def pool_by_text(
+    patches: Float[Tensor, "pairs time patches dim"],
+    text: Float[Tensor, "pairs text_dim"],
+    project: torch.nn.Module | None,
+    config: PoolingConfig,
+) -> Float[Tensor, "pairs rows dim"]:
+    """The `time + patches` rows to append to a video's memory for one text each; none for `mode="none"`.
+
+    Args:
+        patches: patch tokens of each pair's video, after the last norm.
+        text: each pair's text, in the space where the comparison is made.
+        project: maps video rows into that space; None where the text lives in the width of the rows.
+        config: the options.
+    """
+    if config.mode == "none":
+        return patches.new_zeros(patches.shape[0], 0, patches.shape[-1])
+    pooled = []
+    for rows in pooled_rows(patches):
+        if config.mode == "text":
+            compared = rows if project is None else project(rows)
+            rows = text_weights(compared, text, config.tau).unsqueeze(-1) * rows
+        pooled.append(rows)
+    return torch.cat(pooled, dim=1)
