@@ -1,7 +1,7 @@
 """Adapters on disk: `adapter_config.json` and `adapter_model.safetensors`, the shape of artifact that PEFT users know.
 
-Only what adapters hold is saved, with the fingerprint of the backbone they were trained on. Loading onto another backbone
-is refused, and a load that fails leaves the model as it was.
+Only what adapters hold is saved, with the fingerprint of the backbone they were trained on. Loading onto another
+backbone is refused, and a load that fails leaves the model as it was.
 """
 
 import json
@@ -44,9 +44,7 @@ def save_adapters(model: nn.Module, folder: str | Path, **details: Any) -> Path:
     state = require_plugged(model)
     tensors = {_portable(model, name): value for name, value in _adapter_tensors(model).items()}
     if any(name.endswith("temporal_attention.fc_bias") for name in tensors):
-        raise ValueError(
-            "this model was merged for inference and no longer holds its adapters; save before merge()"
-        )
+        raise ValueError("this model was merged for inference and no longer holds its adapters; save before merge()")
     config = {
         "format_version": FORMAT_VERSION,
         "peft_type": "LITEVL",
@@ -56,9 +54,7 @@ def save_adapters(model: nn.Module, folder: str | Path, **details: Any) -> Path:
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / WEIGHTS_NAME
-    )
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / WEIGHTS_NAME)
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return folder
 
@@ -66,15 +62,15 @@ def save_adapters(model: nn.Module, folder: str | Path, **details: Any) -> Path:
 def load_adapters(model: nn.Module, folder: str | Path, *, verbose: bool = True) -> dict[str, Any]:
     """Plugs `model` as the folder says (unless it is plugged that way already) and loads the adapters' values.
 
-    What a task model adds beside the encoder (heads, temperature) is loaded where `model` has it; onto a bare BLIP those
-    tensors are left in the file.
+    What a task model adds beside the encoder (heads, temperature) is loaded where `model` has it; onto a bare BLIP
+    those tensors are left in the file.
 
     Returns:
         The folder's `adapter_config.json`.
 
     Raises:
-        AdapterLoadError: for a missing or truncated file, a newer format, another backbone, unknown or missing tensors or
-            other shapes. The model is then unchanged.
+        AdapterLoadError: for a missing or truncated file, a newer format, another backbone, unknown or missing tensors,
+            other shapes or NaN. The model is then unchanged.
     """
     config, tensors = _read(Path(folder))
     adapter = LiteVLConfig(**{**config["adapter"], "layers": _layers(config["adapter"]["layers"])})
@@ -86,9 +82,7 @@ def load_adapters(model: nn.Module, folder: str | Path, *, verbose: bool = True)
             f"{found}; load the backbone that adapter_config.json names, in the same dtype"
         )
     if state and state.config != adapter:
-        raise AdapterLoadError(
-            f"{folder}: holds {adapter}, the model is plugged with {state.config}; unplug it first"
-        )
+        raise AdapterLoadError(f"{folder}: holds {adapter}, the model is plugged with {state.config}; unplug it first")
     if state is None:
         plug(model, adapter, verbose=verbose)
     try:
@@ -105,9 +99,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
         tensors = load_file(folder / WEIGHTS_NAME)
     except FileNotFoundError as error:
-        raise AdapterLoadError(
-            f"{error.filename or folder}: not there; an adapter folder holds both files"
-        ) from error
+        raise AdapterLoadError(f"{error.filename or folder}: not there; an adapter folder holds both files") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise AdapterLoadError(f"{folder / CONFIG_NAME}: not valid JSON ({error})") from error
     except SafetensorError as error:
@@ -117,7 +109,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise AdapterLoadError(f"{folder / CONFIG_NAME}: no {missing}; this is not a litevl adapter")
     if config["format_version"] > FORMAT_VERSION:
         raise AdapterLoadError(
-            f"{folder}: format {config['format_version']} is newer than this litevl reads ({FORMAT_VERSION}); upgrade litevl"
+            f"{folder}: format {config['format_version']}, newer than this litevl reads ({FORMAT_VERSION}); upgrade it"
         )
     return config, tensors
 
@@ -139,9 +131,7 @@ def _copy_tensors(model: nn.Module, tensors: dict[str, Tensor], folder: Path) ->
         if name in own and own[name].shape != value.shape
     ]
     problems += [
-        f"{name}: holds NaN or infinity"
-        for name, value in sorted(wanted.items())
-        if not value.isfinite().all()
+        f"{name}: holds NaN or infinity" for name, value in sorted(wanted.items()) if not value.isfinite().all()
     ]
     if problems:
         raise AdapterLoadError(f"{folder}: does not fit this model: " + "; ".join(problems[:8]))

@@ -1,4 +1,4 @@
-"""One CLS per clip (as TESTA does it, arXiv 2310.19060): every frame sees the same CLS, its residual averaged over frames."""
+"""One CLS per clip, as in TESTA (arXiv 2310.19060): every frame sees the same, its residual averaged over frames."""
 
 import torch
 from einops import reduce, repeat
@@ -11,8 +11,8 @@ from .adapter import Adapter
 class ClipCLS(Adapter):
     """Replaces the CLS row of each frame by its mean over the clip's frames; no parameters.
 
-    After the spatial attention of a block it averages the CLS residual. Since all that follows in the block acts on each
-    token alone, the CLS then stays the same in every frame, which is one CLS per clip in the stock layout.
+    After the spatial attention of a block it averages the CLS residual. Since all that follows in the block acts on
+    each token alone, the CLS then stays the same in every frame, which is one CLS per clip in the stock layout.
     """
 
     position = "after"
@@ -26,6 +26,6 @@ class ClipCLS(Adapter):
 
 
 class EntryClipCLS(ClipCLS):
-    """The same on the input of a block, where adapters start above the first block and the CLS still differs by frame."""
+    """The same on the input of a block: where adapters start above block 0, the CLS still differs by frame."""
 
     position = "before"

@@ -2,8 +2,8 @@
 
 `plug` adds adapters as children of the vision encoder's blocks and runs them by hooks; no stock parameter is renamed or
 changed. Inside the encoder the layout stays `(batch*time, 1+patches, dim)`. The number of frames travels with the call,
-as the keyword `num_frames` that transformers' encoder hands down to each block and each attention: a recomputation under
-gradient checkpointing and two clips of different length in one graph each see their own.
+as the keyword `num_frames` that transformers' encoder hands down to each block and each attention: a recomputation
+under gradient checkpointing and two clips of different length in one graph each see their own.
 """
 
 import logging
@@ -48,9 +48,7 @@ class LiteVLConfig:
     def __post_init__(self) -> None:
         if self.num_frames < 1:
             raise ValueError(f"num_frames: expected at least 1, got {self.num_frames}")
-        if self.layers != "all" and (
-            len(set(self.layers)) != len(self.layers) or min(self.layers, default=0) < 0
-        ):
+        if self.layers != "all" and (len(set(self.layers)) != len(self.layers) or min(self.layers, default=0) < 0):
             raise ValueError(f"layers: expected distinct block numbers from 0, or 'all'; got {self.layers}")
 
     def layer_numbers(self, depth: int) -> tuple[int, ...]:
@@ -160,9 +158,7 @@ def require_plugged(model: nn.Module) -> Plugged:
     """
     state = plugged_state(model)
     if state is None:
-        raise ValueError(
-            "expected a plugged model, got a stock one; call plug(model, LiteVLConfig(...)) first"
-        )
+        raise ValueError("expected a plugged model, got a stock one; call plug(model, LiteVLConfig(...)) first")
     return state
 
 
@@ -197,9 +193,7 @@ def _insert(encoder: VisionEncoder, config: LiteVLConfig) -> None:
             block.attention.clip_cls = ClipCLS()
 
 
-def _fold_video(
-    module: nn.Module, args: tuple, kwargs: dict[str, Any]
-) -> tuple[tuple, dict[str, Any]] | None:
+def _fold_video(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
     pixels = kwargs["pixel_values"] if "pixel_values" in kwargs else (args[0] if args else None)
     if pixels is None or pixels.ndim == 4:
         return None
@@ -217,11 +211,7 @@ def _fold_video(
 def _check_size(module: nn.Module, pixels: Tensor, kwargs: dict[str, Any]) -> None:
     # transformers takes a prefix of the position table for smaller frames: wrong positions without an error.
     expected = getattr(getattr(module, "config", None), "image_size", None)
-    if (
-        expected
-        and tuple(pixels.shape[-2:]) != (expected, expected)
-        and not kwargs.get("interpolate_pos_encoding")
-    ):
+    if expected and tuple(pixels.shape[-2:]) != (expected, expected) and not kwargs.get("interpolate_pos_encoding"):
         raise ValueError(
             f"expected frames of {expected} x {expected} pixels, got {pixels.shape[-2]} x {pixels.shape[-1]}; resize "
             "them, load the backbone with image_size=..., or pass interpolate_pos_encoding=True"
@@ -235,9 +225,7 @@ def _announce_resampling(module: nn.Module, num_frames: int) -> None:
         return
     state.announced.add(num_frames)
     if any(True for adapter in named_adapters(module) for _ in adapter[1].parameters()):
-        logger.warning(
-            "clips of %d frames: what was learned for %d frames is interpolated", num_frames, trained
-        )
+        logger.warning("clips of %d frames: what was learned for %d frames is interpolated", num_frames, trained)
 
 
 def _pack_output(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
@@ -246,9 +234,7 @@ def _pack_output(module: nn.Module, args: tuple, kwargs: dict[str, Any], output:
         return None
     cls = module.litevl_plugged.config.cls  # type: ignore[union-attr]
     tokens, pooled = (
-        (output[0], output[1])
-        if isinstance(output, tuple)
-        else (output.last_hidden_state, output.pooler_output)
+        (output[0], output[1]) if isinstance(output, tuple) else (output.last_hidden_state, output.pooler_output)
     )
     tokens = pack_video(tokens, num_frames, cls)
     pooled = pooled.unflatten(0, (-1, num_frames)).mean(dim=1)
@@ -258,9 +244,7 @@ def _pack_output(module: nn.Module, args: tuple, kwargs: dict[str, Any], output:
     return output
 
 
-def _run_before(
-    module: nn.Module, args: tuple, kwargs: dict[str, Any]
-) -> tuple[tuple, dict[str, Any]] | None:
+def _run_before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
     num_frames = kwargs.get("num_frames")
     if num_frames is None:
         return None

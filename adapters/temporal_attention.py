@@ -7,7 +7,7 @@ Chen et al., "LiteVL: Efficient Video-Language Learning with Enhanced Spatial-Te
     h = (1 + tanh(gamma)) * h         dynamic temporal scaling
     x = x + FC_t(h)                   FC_t starts at zero: a fresh adapter is the identity
 
-The order of the three steps and the zero start are read in TESTA (arXiv 2310.19060), of the same laboratory and lineage.
+The order of the three steps and the zero start are read in TESTA (arXiv 2310.19060), of the same lineage.
 """
 
 import torch

@@ -40,9 +40,7 @@ class PoolingConfig:
         if self.tau <= 0:
             raise ValueError(f"tau: expected a positive temperature, got {self.tau}")
         if self.mode == "none" and not self.keep_tokens:
-            raise ValueError(
-                "keep_tokens=False needs pooled rows to keep instead; set mode to 'mean' or 'text'"
-            )
+            raise ValueError("keep_tokens=False needs pooled rows to keep instead; set mode to 'mean' or 'text'")
 
 
 def pooled_rows(
