@@ -256,8 +256,9 @@ def _read_scores(path: Path) -> np.ndarray:
     try:
         scores = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
+        # numpy's own message advises to load a pickle unsafely.
         raise ValueError(
-            f"expected {path} to be a .npy array of numbers, got: {error}; write it with numpy.save"
+            f"expected {path} to be a .npy array of numbers, got another kind of file; write it with numpy.save"
         ) from error
     if not isinstance(scores, np.ndarray):
         raise ValueError(f"expected {path} to be one .npy array, got an archive of several; write it with numpy.save")
