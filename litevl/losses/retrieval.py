@@ -1,0 +1,158 @@
+"""The training objective of text-video retrieval: VTC + VTM, over the batches of all processes.
+
+Contrastive candidates come from every process, with gradient; a momentum copy, a queue and soft labels are BLIP's options
+(arXiv 2201.12086). Under DistributedDataParallel n processes with a batch of b give the gradient of one with n*b.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from litevl.distributed import gather_rows, rank, world_size
+from litevl.models.features import TextFeatures, TokenBatch, VideoFeatures
+from litevl.models.retrieval import VideoTextRetrieval
+
+from .contrastive import contrastive_loss
+from .matching import hard_negatives, matching_loss
+from .momentum import MomentumCopy
+from .queue import FeatureQueue
+
+
+@dataclass(frozen=True)
+class RetrievalLossConfig:
+    """The parts of the objective.
+
+    Raises:
+        ValueError: for a negative weight or queue, or a momentum outside [0, 1).
+    """
+
+    vtc_weight: float = 1.0
+    """Weight of the video-text contrastive loss."""
+    vtm_weight: float = 1.0
+    """Weight of the video-text matching loss; 0 leaves it out and saves its three passes of cross-attention."""
+    negatives: Literal["all", "local"] = "all"
+    """Draw hard negatives from the batches of all processes, or from this one's (saves sending the videos' tokens)."""
+    momentum: float | None = None
+    """Decay of a momentum copy of what is trained (BLIP: 0.995); none keeps no copy."""
+    queue_size: int = 0
+    """Embeddings of earlier batches kept as contrastive candidates; any size. Too large a queue holds stale ones."""
+    alpha: float = 0.4
+    """With momentum: the share of its similarities in the targets (soft labels), ramped up over the first epoch."""
+
+    def __post_init__(self) -> None:
+        if min(self.vtc_weight, self.vtm_weight, self.queue_size) < 0:
+            raise ValueError("vtc_weight, vtm_weight and queue_size: expected zero or more")
+        if self.momentum is not None and not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum: expected a decay from 0 to below 1, got {self.momentum}")
+
+
+class RetrievalObjective(nn.Module):
+    """VTC + VTM of a model, with the state that training needs beside the model (momentum copy, queue).
+
+    What is trainable must be settled before it is made: the momentum copy holds exactly that.
+    """
+
+    def __init__(self, model: VideoTextRetrieval, config: RetrievalLossConfig, seed: int = 0):
+        super().__init__()
+        self.model, self.config, self.seed = model, config, seed
+        self.momentum = None if config.momentum is None else MomentumCopy(model, config.momentum)
+        dim = model.blip.vision_proj.out_features
+        self.queue = FeatureQueue(config.queue_size, dim) if config.queue_size else None
+
+    def forward(
+        self,
+        pixels: Float[Tensor, "batch time 3 height width"],
+        tokens: TokenBatch,
+        video_ids: Int[Tensor, "batch"],
+        step: int,
+        epochs_done: float,
+    ) -> dict[str, Tensor]:
+        """The losses of one batch.
+
+        Args:
+            pixels: preprocessed clips, as many on every process.
+            tokens: one caption of each.
+            video_ids: which video each clip is; equal ids are positives of each other.
+            step: number of the batch in the run; with the seed it settles which negatives are drawn.
+            epochs_done: how far the run is, in epochs, for the ramp of the soft labels.
+
+        Returns:
+            `loss`, and its parts `vtc` and `vtm` where they take part.
+        """
+        tokens = tokens.pad_to(_longest(tokens))
+        teacher = None
+        if self.momentum is not None:
+            if self.training:
+                self.momentum.update(self.model)
+            teacher = self.momentum(self.model, pixels, tokens)
+        video, text = self.model(pixels, tokens)
+        ids = gather_rows(video_ids)
+        losses = {}
+        if self.config.vtc_weight:
+            losses["vtc"] = self._contrastive(video, text, video_ids, ids, teacher, epochs_done)
+        if self.config.vtm_weight:
+            losses["vtm"] = self._matching(video, text, video_ids, ids, step)
+        weighted = [getattr(self.config, f"{name}_weight") * value for name, value in losses.items()]
+        return {"loss": torch.stack(weighted).sum(), **{name: value.detach() for name, value in losses.items()}}
+
+    def _contrastive(
+        self,
+        video: VideoFeatures,
+        text: TextFeatures,
+        own_ids: Tensor,
+        ids: Tensor,
+        teacher: tuple[VideoFeatures, TextFeatures] | None,
+        epochs_done: float,
+    ) -> Tensor:
+        source_video, source_text = (video, text) if teacher is None else teacher
+        videos, texts = gather_rows(source_video.embed), gather_rows(source_text.embed)
+        all_videos, all_texts, all_ids = videos, texts, ids
+        if self.queue is not None:
+            old_video, old_text, old_ids = self.queue.stored()
+            all_videos, all_texts = torch.cat([videos, old_video]), torch.cat([texts, old_text])
+            all_ids = torch.cat([ids, old_ids])
+        alpha = self.config.alpha * min(1.0, epochs_done)
+        temperature = self.model.temperature()
+        teach_video, teach_text = (None, None) if teacher is None else (teacher[0].embed, teacher[1].embed)
+        loss = 0.5 * (
+            contrastive_loss(video.embed, all_texts, temperature, own_ids, all_ids, teach_video, alpha)
+            + contrastive_loss(text.embed, all_videos, temperature, own_ids, all_ids, teach_text, alpha)
+        )
+        if self.queue is not None and self.training:
+            self.queue.push(videos, texts, ids)
+        return loss
+
+    def _matching(self, video: VideoFeatures, text: TextFeatures, own_ids: Tensor, ids: Tensor, step: int) -> Tensor:
+        whole = self.config.negatives == "all" and world_size() > 1
+        videos, texts, row_ids = (*_gather(video, text), ids) if whole else (video, text, own_ids)
+        # Every process draws the negatives of the whole batch from one seed and keeps its own rows.
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step + (0 if whole else 7919 * rank()))
+        logits = texts.embed.detach() @ videos.embed.detach().T / self.model.temperature().detach()
+        own = slice(rank() * len(video), (rank() + 1) * len(video)) if whole else slice(None)
+        wrong_video, has_video = hard_negatives(logits, row_ids, row_ids, generator)
+        wrong_text, has_text = hard_negatives(logits.T, row_ids, row_ids, generator)
+        pairs_text = TextFeatures.cat([text, text, texts[wrong_text[own]]])
+        pairs_video = VideoFeatures.cat([video, videos[wrong_video[own]], video])
+        true = torch.ones_like(own_ids)
+        labels = torch.cat([true, torch.zeros_like(true), torch.zeros_like(true)])
+        keep = torch.cat([true.bool(), has_video[own], has_text[own]])
+        return matching_loss(self.model.match_pairs(pairs_text, pairs_video), labels, keep)
+
+
+def _longest(tokens: TokenBatch) -> int:
+    length = torch.tensor(tokens.input_ids.shape[1], device=tokens.input_ids.device)
+    if world_size() > 1:
+        dist.all_reduce(length, op=dist.ReduceOp.MAX)
+    return int(length)
+
+
+def _gather(video: VideoFeatures, text: TextFeatures) -> tuple[VideoFeatures, TextFeatures]:
+    tokens = TokenBatch(gather_rows(text.tokens.input_ids), gather_rows(text.tokens.attention_mask))
+    return (
+        VideoFeatures(gather_rows(video.rows), gather_rows(video.embed), video.num_frames, video.cls),
+        TextFeatures(tokens, gather_rows(text.hidden), gather_rows(text.embed)),
+    )

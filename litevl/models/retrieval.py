@@ -1,0 +1,168 @@
+"""Text-video retrieval with BLIP's two paths: embeddings to compare (ITC) and cross-attention to match (ITM)."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from litevl.adapters import Adapter, PoolingConfig, plugged_state, pool_by_text
+from litevl.blip import enc_token_id, repair
+
+from .features import TextFeatures, TokenBatch, VideoFeatures
+
+TEMPERATURE_RANGE = (0.001, 0.5)  # the clamp of BLIP's own training
+
+
+class RetrievalHeads(Adapter):
+    """What retrieval trains beside the encoder: the temperature and, by choice, copies of BLIP's heads for video.
+
+    Copies, so that the BLIP they came from still gives the stock output for images after training.
+    """
+
+    def __init__(self, blip: PreTrainedModel, temperature: float, copy_heads: bool):
+        super().__init__()
+        self.temperature = nn.Parameter(torch.tensor(float(temperature), device=blip.device))
+        for name in ("vision_proj", "text_proj", "itm_head") if copy_heads else ():
+            head = getattr(blip, name)
+            copy = nn.Linear(head.in_features, head.out_features).to(head.weight)
+            copy.load_state_dict(head.state_dict())
+            setattr(self, name, copy)
+
+
+class VideoTextRetrieval(nn.Module):
+    """A plugged BLIP that encodes videos and texts, compares them and matches them.
+
+    Args:
+        blip: transformers' `BlipForImageTextRetrieval`, plugged.
+        pooling: how a video's tokens are pooled by the text in the matching path.
+        tokenizer: BLIP's tokenizer; by default the one that `load_blip` attached.
+        temperature: start of the contrastive temperature; by default what the checkpoint learned, else 0.07.
+        heads: `frozen` uses BLIP's heads as they are; `copied` trains copies of them.
+        max_text_length: tokens a text is cut to, [CLS] and [SEP] counted; BLIP's retrieval uses 35.
+
+    Raises:
+        ValueError: if the model is not plugged, has no retrieval heads, or no tokenizer is at hand.
+    """
+
+    def __init__(
+        self,
+        blip: PreTrainedModel,
+        pooling: PoolingConfig | None = None,
+        *,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        temperature: float | None = None,
+        heads: Literal["frozen", "copied"] = "frozen",
+        max_text_length: int = 35,
+    ):
+        super().__init__()
+        if not all(hasattr(blip, name) for name in ("vision_proj", "text_proj", "itm_head")):
+            raise ValueError(
+                f"expected a BLIP for retrieval (with vision_proj, text_proj and itm_head), got {type(blip).__name__}; "
+                "load a retrieval, ITM or pre-training checkpoint, or pass task='retrieval' to load_blip"
+            )
+        if plugged_state(blip) is None:
+            raise ValueError(
+                "expected a plugged BLIP, got a stock one; call plug(blip, LiteVLConfig(...)), with layers=() and "
+                "cls='frame' for plain BLIP frame by frame"
+            )
+        tokenizer = tokenizer or getattr(blip, "tokenizer", None)
+        if tokenizer is None:
+            raise ValueError("no tokenizer: pass tokenizer=load_tokenizer(...), or load the BLIP with load_blip")
+        if temperature is None:
+            temperature = getattr(getattr(blip, "load_report", None), "temperature", None) or 0.07
+        self.blip = repair(blip)
+        self.tokenizer = tokenizer
+        self.enc_token_id = enc_token_id(tokenizer)
+        self.pooling = pooling or PoolingConfig()
+        self.max_text_length = max_text_length
+        self.heads = RetrievalHeads(blip, temperature, copy_heads=heads == "copied")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        return self.heads.temperature.device
+
+    def temperature(self) -> Float[Tensor, ""]:
+        """The contrastive temperature, within BLIP's clamp."""
+        return self.heads.temperature.clamp(*TEMPERATURE_RANGE)
+
+    def forward(
+        self, pixels: Float[Tensor, "videos time 3 height width"], texts: TokenBatch
+    ) -> tuple[VideoFeatures, TextFeatures]:
+        """Encodes a batch of videos and of texts, each alone."""
+        return self.encode_video(pixels), self.encode_text(texts)
+
+    def tokenize(self, texts: Sequence[str]) -> TokenBatch:
+        """Tokenises and pads to the longest of `texts`."""
+        batch = self.tokenizer(
+            list(texts), padding="longest", truncation=True, max_length=self.max_text_length, return_tensors="pt"
+        )
+        return TokenBatch(batch["input_ids"].to(self.device), batch["attention_mask"].to(self.device))
+
+    def encode_video(
+        self, pixels: Float[Tensor, "videos time 3 height width"] | Float[Tensor, "videos 3 height width"]
+    ) -> VideoFeatures:
+        """Encodes preprocessed clips; a batch of images counts as clips of one frame through the stock path.
+
+        With one CLS per frame the embedding is the mean of the frames' projections, as in BLIP's video evaluation.
+        """
+        rows = self.blip.vision_model(pixel_values=pixels).last_hidden_state
+        embed = F.normalize(self._head("vision_proj")(rows[:, 0]).float(), dim=-1)
+        state = plugged_state(self.blip)
+        if pixels.ndim == 4 or state is None:
+            return VideoFeatures(rows, embed, 1, "clip")
+        return VideoFeatures(rows, embed, pixels.shape[1], state.config.cls)
+
+    def encode_text(self, texts: Sequence[str] | TokenBatch) -> TextFeatures:
+        """Encodes texts through the text encoder alone."""
+        tokens = texts if isinstance(texts, TokenBatch) else self.tokenize(texts)
+        output = self.blip.text_encoder(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
+        hidden = output.last_hidden_state[:, 0]
+        return TextFeatures(tokens, hidden, F.normalize(self._head("text_proj")(hidden).float(), dim=-1))
+
+    def similarity(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "texts videos"]:
+        """Cosine similarity of every text with every video, without temperature."""
+        return text.embed @ video.embed.T
+
+    def match(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "texts videos"]:
+        """The probability that text and video match, for every text with every video."""
+        columns = []
+        for index in range(len(video)):
+            one = torch.full((len(text),), index, device=self.device)
+            columns.append(self.match_pairs(text, video[one]).float().softmax(dim=-1)[:, 1])
+        return torch.stack(columns, dim=1)
+
+    def match_pairs(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs 2"]:
+        """ITM logits (no match, match) of text i with video i.
+
+        The first token is [ENC], as in BLIP's training; the memory is the video's tokens and the rows pooled by the text.
+        """
+        memory = self.matching_memory(text, video)
+        input_ids = text.tokens.input_ids.clone()
+        input_ids[:, 0] = self.enc_token_id
+        output = self.blip.text_encoder(
+            input_ids=input_ids,
+            attention_mask=text.tokens.attention_mask,
+            encoder_hidden_states=memory,
+            encoder_attention_mask=torch.ones(memory.shape[:2], dtype=torch.long, device=memory.device),
+        )
+        return self._head("itm_head")(output.last_hidden_state[:, 0])
+
+    def matching_memory(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs memory dim"]:
+        """The rows that text i cross-attends to in video i: `time + patches` more than the video's own, or CLS and those."""
+        projected = self.pooling.space == "projected"
+        pooled = pool_by_text(
+            video.patches,
+            text.embed.to(video.rows.dtype) if projected else text.hidden,
+            self._head("vision_proj") if projected else None,
+            self.pooling,
+        )
+        own = video.memory if self.pooling.keep_tokens else video.rows[:, :1]
+        return torch.cat([own, pooled], dim=1)
+
+    def _head(self, name: str) -> nn.Module:
+        return getattr(self.heads, name) if hasattr(self.heads, name) else getattr(self.blip, name)
