@@ -1,0 +1,98 @@
+"""A transformers folder: a config.json beside weights, in one file or in shards; local or fetched from the hub."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from litevl.blip.checkpoint import CheckpointError, name_some, read_tensors
+from litevl.blip.conversion import mend_heads
+from litevl.blip.source import Source, fetch_hub_files
+from litevl.blip.tokenizer import TOKENIZER_FILES
+
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+def folder_of(found: Source) -> tuple[Path | None, str | None]:
+    """Give the folder that holds config and weights, fetched first where it is on the hub.
+
+    Returns:
+        The folder, or None for a lone file of weights; the commit, for a model from the hub.
+
+    Raises:
+        CheckpointError: The hub's files cannot be had.
+    """
+    if found.kind == "file":
+        return None, None
+    if found.kind == "hub":
+        folder = fetch_hub_files(found.label, wanted=(("config.json",), WEIGHT_FILES), optional=TOKENIZER_FILES)
+        index = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+        if index is not None and index.suffix == ".json":
+            shards = sorted(set(_read_json(index)["weight_map"].values()))
+            fetch_hub_files(found.label, wanted=[(shard,) for shard in shards])
+        return folder, folder.name
+    return found.path, None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: expected a JSON file, reading it failed ({error}); copy it again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(content).__name__}; copy it again")
+    return content
+
+
+def read_folder(folder: Path, label: str) -> dict[str, Tensor]:
+    """Read all weights of a transformers folder.
+
+    Args:
+        folder: As from `folder_of`.
+        label: What the user called it, for the errors.
+
+    Raises:
+        CheckpointError: There are no weights in it, or one of its files cannot be read.
+    """
+    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if weights is None:
+        files = sorted(path.name for path in folder.iterdir()) or ["nothing"]
+        raise CheckpointError(
+            f"{label}: expected a transformers folder with one of {', '.join(WEIGHT_FILES)}, found "
+            f"{name_some(files)}; for an original or LAVIS checkpoint pass the .pth file itself"
+        )
+    if weights.suffix != ".json":
+        return read_tensors(weights)
+    tensors: dict[str, Tensor] = {}
+    for shard in sorted(set(_read_json(weights)["weight_map"].values())):
+        tensors |= read_tensors(folder / shard)
+    return tensors
+
+
+def read_config(folder: Path, label: str) -> tuple[dict[str, Any], list[str]]:
+    """Read a folder's config.json, its gaps filled by transformers' defaults, its head counts mended.
+
+    Returns:
+        The arguments of `BlipConfig`; a sentence for each thing that was changed.
+
+    Raises:
+        CheckpointError: There is no config.json of a BLIP.
+    """
+    from transformers import BlipConfig
+
+    content = _read_json(folder / "config.json")
+    if content.get("model_type") != "blip":
+        raise CheckpointError(
+            f'{label}: expected "model_type": "blip" in config.json, got {content.get("model_type")!r}; '
+            "only transformers' BLIP can be loaded"
+        )
+    config = BlipConfig.from_dict(content).to_dict()
+    parts = ("vision_config", "text_config")
+    mended = [mend_heads(config[part], part) for part in parts]
+    return config, [note for note in mended if note is not None]

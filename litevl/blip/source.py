@@ -1,0 +1,105 @@
+"""What a user's `source` string means: the embedded model, a local folder or file, or a model on the hub.
+
+Only a hub id may touch the network, and only a string that cannot be a path is one.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from litevl.blip.checkpoint import CheckpointError
+
+EMBEDDED = "embedded"
+EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where to load from."""
+
+    kind: Literal["embedded", "folder", "file", "hub"]
+    path: Path
+    label: str
+
+
+def find_source(source: str | Path) -> Source:
+    """Tell what a source is, without touching the network.
+
+    Args:
+        source: "embedded", an existing folder or file, or a hub id ("owner/name"). A string with a suffix, more
+            than one slash, a backslash, or a leading `.` or `~` is a path and never a hub id.
+
+    Raises:
+        CheckpointError: There is nothing at that path, or the string is none of these.
+    """
+    if source == EMBEDDED:
+        if not (EMBEDDED_FOLDER / "config.json").is_file():
+            raise CheckpointError(
+                f"expected the embedded BLIP in {EMBEDDED_FOLDER}, found none; make it with "
+                "`python recipes/pretrain_small_blip.py`, or install the package again"
+            )
+        return Source("embedded", EMBEDDED_FOLDER, EMBEDDED)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return Source("folder", path, str(source))
+    if path.is_file():
+        return Source("file", path, str(source))
+    text = str(source)
+    if isinstance(source, str) and _HUB_ID.match(text) and not _SUFFIX.search(text):
+        return Source("hub", path, text)
+    raise CheckpointError(
+        f"expected an existing file or folder, a hub id such as Salesforce/blip-itm-base-coco, or {EMBEDDED!r}; "
+        f"there is nothing at {text!r} (looked in {path.absolute()}); check the path"
+    )
+
+
+def fetch_hub_files(repo_id: str, wanted: Sequence[Sequence[str]], optional: Sequence[str] = ()) -> Path:
+    """Fetch files of a model on the hub into its cache, or find them there.
+
+    Args:
+        repo_id: "owner/name".
+        wanted: Alternatives, in order of preference, for each file that is needed: the first that exists is
+            fetched.
+        optional: Files that are fetched where they exist.
+
+    Returns:
+        The folder of the cached revision; its name is the revision's commit.
+
+    Raises:
+        CheckpointError: The model, or all alternatives of a needed file, cannot be had.
+    """
+    folder = None
+    for alternatives in wanted:
+        fetched, failure = _fetch_first(repo_id, alternatives)
+        if fetched is None:
+            raise CheckpointError(
+                f"{repo_id}: expected {' or '.join(alternatives)} on the hub or in its cache, got: {failure}; "
+                "check the name and the connection, or pass the path of a local copy"
+            ) from failure
+        folder = fetched.parent
+    for name in optional:
+        fetched, failure = _fetch_first(repo_id, (name,))
+        folder = fetched.parent if fetched else folder
+    if folder is None:
+        raise CheckpointError(
+            f"{repo_id}: expected one of {', '.join(optional)} on the hub or in its cache, got: {failure}; "
+            "check the name and the connection, or pass the path of a local copy"
+        ) from failure
+    return folder
+
+
+def _fetch_first(repo_id: str, names: Sequence[str]) -> tuple[Path | None, Exception | None]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+    failure: Exception | None = None
+    for name in names:
+        try:
+            return Path(hf_hub_download(repo_id, name)), None
+        except (OSError, EntryNotFoundError, HFValidationError) as error:
+            failure = error
+    return None, failure
