@@ -73,7 +73,7 @@ def test_what_is_wrong_is_named():
         paired_bootstrap(values, values[:3], recall_at_1)
     with pytest.raises(ValueError, match="a group for each of 4 queries, got 2 groups"):
         bootstrap_interval(values, recall_at_1, groups=["a", "b"])
-    with pytest.raises(ValueError, match=r"got 4 queries, 10 resamples and confidence 95"):
-        bootstrap_interval(values, recall_at_1, resamples=10, confidence=95)
+    with pytest.raises(ValueError, match=r"got 4 queries, 10 resamples and confidence 95.0"):
+        bootstrap_interval(values, recall_at_1, resamples=10, confidence=95.0)
     with pytest.raises(ValueError, match="got 0 queries"):
         bootstrap_interval(values[:0], recall_at_1)
