@@ -5,6 +5,8 @@ A `.pth` is a pickle, and a pickle can run any program. So files are read with
 names is refused with an error that names the file and the way out.
 """
 
+import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -109,27 +111,29 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
-            raise CheckpointError(_unsafe_message(path, error)) from error
-        raise CheckpointError(
-            f"{path}: expected a file written by torch.save, reading it failed ({_first_line(error)}); "
-            f"it has {path.stat().st_size:,} bytes: if that is less than at its source, copy it again"
-        ) from error
+        # Without a cause: torch's own message advises to load with weights_only=False.
+        raise CheckpointError(_describe_pickle_failure(path, error)) from None
     return _unwrap(path, payload)
 
 
-def _unsafe_message(path: Path, error: Exception) -> str:
+def _describe_pickle_failure(path: Path, error: Exception) -> str:
     try:
         found = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except Exception:
-        # The listing reads zip files only; the unpickler's own words name the first offender.
-        found = [_first_line(error)]
+        # The listing reads zip files only; for an older pickle torch's message names the first offender.
+        found = re.findall(r"GLOBAL ([\w.]+)", str(error))
+    if found:
+        return (
+            f"{path}: expected tensors only, but the pickle asks for Python objects ({name_some(found)}); "
+            "it was not run. If you trust the file, save its weights alone where it was made: "
+            f"`checkpoint = torch.load({path.name!r}, map_location='cpu', weights_only=False); "
+            "torch.save({'model': checkpoint['model']}, 'weights.pth')` (drop ['model'] if there is no such entry), "
+            "and load weights.pth"
+        )
+    reason = "not a pickle of tensors" if isinstance(error, pickle.UnpicklingError) else _first_line(error)
     return (
-        f"{path}: expected tensors only, but the pickle asks for Python objects ({name_some(found)}); "
-        "it was not run. If you trust the file, save its weights alone where it was made: "
-        f"`checkpoint = torch.load({path.name!r}, map_location='cpu', weights_only=False); "
-        "torch.save({'model': checkpoint['model']}, 'weights.pth')` (drop ['model'] if there is no such entry), "
-        "and load weights.pth"
+        f"{path}: expected a whole file written by torch.save, reading it failed ({reason}); "
+        f"it has {path.stat().st_size:,} bytes: if that is less than at its source, copy it again"
     )
 
 
