@@ -1,0 +1,1 @@
+"""Scoring, metrics with their protocol, and tables."""

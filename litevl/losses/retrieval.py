@@ -1,7 +1,8 @@
 """The training objective of text-video retrieval: VTC + VTM, over the batches of all processes.
 
-Contrastive candidates come from every process, with gradient; a momentum copy, a queue and soft labels are BLIP's options
-(arXiv 2201.12086). Under DistributedDataParallel n processes with a batch of b give the gradient of one with n*b.
+Contrastive candidates come from every process, with gradient; a momentum copy, a queue and soft labels are BLIP's
+options (arXiv 2201.12086). Under DistributedDataParallel n processes with a batch of b give the gradient of one with
+a batch of n*b.
 """
 
 from dataclasses import dataclass

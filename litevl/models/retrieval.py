@@ -139,7 +139,7 @@ class VideoTextRetrieval(nn.Module):
     def match_pairs(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs 2"]:
         """ITM logits (no match, match) of text i with video i.
 
-        The first token is [ENC], as in BLIP's training; the memory is the video's tokens and the rows pooled by the text.
+        The first token is [ENC], as in BLIP's training; the memory is the video's tokens and the rows pooled by text.
         """
         memory = self.matching_memory(text, video)
         input_ids = text.tokens.input_ids.clone()
@@ -153,7 +153,7 @@ class VideoTextRetrieval(nn.Module):
         return self._head("itm_head")(output.last_hidden_state[:, 0])
 
     def matching_memory(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs memory dim"]:
-        """The rows that text i cross-attends to in video i: `time + patches` more than the video's own, or CLS and those."""
+        """What text i cross-attends to in video i: the video's own rows (or its CLS alone) and the pooled ones."""
         projected = self.pooling.space == "projected"
         pooled = pool_by_text(
             video.patches,

@@ -1,0 +1,148 @@
+"""Scoring a gallery in two stages, as BLIP's video evaluation does: embeddings first, matching for the best candidates.
+
+Stage one compares every text with every video. Stage two takes, in each direction, the top k of stage one and scores
+them by matching (ITM) plus similarity (ITC). A pair that both directions want is scored once, and each process scores
+the pairs of the videos that it encoded.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from jaxtyping import Bool, Float
+from torch import Tensor
+from tqdm import tqdm
+
+from litevl.distributed import gather_objects
+from litevl.models.features import TextFeatures, VideoFeatures
+from litevl.models.retrieval import VideoTextRetrieval
+
+Matrix = Float[np.ndarray, "texts videos"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of every text with every video, higher is more alike; rows are texts, columns `video_ids`."""
+
+    video_ids: tuple[str, ...]
+    contrastive: Matrix
+    reranked_t2v: Matrix
+    reranked_v2t: Matrix
+    pairs_matched: int
+
+
+@torch.no_grad()
+def score_gallery(
+    model: VideoTextRetrieval,
+    texts: Sequence[str],
+    videos: Iterable[tuple[Sequence[str], Float[Tensor, "batch time 3 height width"]]],
+    accelerator: Accelerator,
+    *,
+    k: int,
+    pair_batch: int,
+    num_videos: int | None = None,
+) -> Scores:
+    """Scores all `texts` with all `videos`.
+
+    Args:
+        model: in eval mode.
+        texts: every text of the gallery, the same on every process.
+        videos: ids and preprocessed clips in batches; this process's share.
+        accelerator: of this run.
+        k: candidates per query that are matched; clamped to the gallery. 0 leaves matching out.
+        pair_batch: pairs matched at a time.
+        num_videos: of this process, for the progress bar.
+
+    Returns:
+        The same scores on every process.
+    """
+    progress = accelerator.is_main_process
+    ids, features = _encode_videos(model, videos, accelerator, num_videos if progress else None)
+    text = _encode_texts(model, texts, accelerator)
+    own_embed = features.embed.cpu() if features is not None else torch.zeros(0, text.embed.shape[1])
+    shards = gather_objects((ids, own_embed))
+    all_ids = [name for shard_ids, _ in shards for name in shard_ids]
+    similarity = (text.embed.cpu() @ torch.cat([embed for _, embed in shards]).T).numpy().astype(np.float64)
+    first = sum(len(shard_ids) for shard_ids, _ in shards[: accelerator.process_index])
+    for_text, for_video = candidates(similarity, k), candidates(similarity.T, k).T
+    wanted = for_text | for_video
+    own = _match(model, text, features, wanted[:, first : first + len(ids)], accelerator, pair_batch)
+    matched = np.concatenate(gather_objects(own), axis=1)
+    # Order by id, so that the result does not depend on how the videos were shared out.
+    order = sorted(range(len(all_ids)), key=all_ids.__getitem__)
+    columns = (similarity, matched, for_text, for_video)
+    similarity, matched, for_text, for_video = (value[:, order] for value in columns)
+    return Scores(
+        tuple(all_ids[column] for column in order),
+        similarity,
+        rerank(similarity, matched, for_text),
+        rerank(similarity, matched, for_video),
+        int(wanted.sum()),
+    )
+
+
+def candidates(similarity: Float[np.ndarray, "queries gallery"], k: int) -> Bool[np.ndarray, "queries gallery"]:
+    """Marks the k most similar gallery items of each query (all of them where the gallery is smaller)."""
+    k = min(k, similarity.shape[1])
+    mask = np.zeros(similarity.shape, dtype=bool)
+    if k:
+        top = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+        np.put_along_axis(mask, top, True, axis=1)
+    return mask
+
+
+def rerank(similarity: Matrix, matched: Matrix, candidate: Bool[np.ndarray, "texts videos"]) -> Matrix:
+    """Matching plus similarity for candidates; everything else below them all, in the order of its similarity."""
+    if not candidate.any():
+        return similarity
+    both = np.where(candidate, matched, 0.0) + similarity
+    floor = both[candidate].min() - similarity.max() - 1.0
+    return np.where(candidate, both, similarity + floor)
+
+
+def _encode_videos(
+    model: VideoTextRetrieval,
+    videos: Iterable[tuple[Sequence[str], Tensor]],
+    accelerator: Accelerator,
+    total: int | None,
+) -> tuple[list[str], VideoFeatures | None]:
+    ids: list[str] = []
+    parts: list[VideoFeatures] = []
+    with tqdm(total=total, unit="video", desc="encode videos", disable=total is None, leave=False) as bar:
+        for names, pixels in videos:
+            with accelerator.autocast():
+                encoded = model.encode_video(pixels)
+            # The tokens of a whole gallery do not fit a device; they wait in main memory.
+            parts.append(VideoFeatures(encoded.rows.cpu(), encoded.embed.cpu(), encoded.num_frames, encoded.cls))
+            ids.extend(names)
+            bar.update(len(names))
+    return ids, VideoFeatures.cat(parts) if parts else None
+
+
+def _encode_texts(model: VideoTextRetrieval, texts: Sequence[str], accelerator: Accelerator) -> TextFeatures:
+    with accelerator.autocast():
+        return TextFeatures.cat([model.encode_text(texts[start : start + 256]) for start in range(0, len(texts), 256)])
+
+
+def _match(
+    model: VideoTextRetrieval,
+    text: TextFeatures,
+    videos: VideoFeatures | None,
+    wanted: Bool[np.ndarray, "texts own_videos"],
+    accelerator: Accelerator,
+    pair_batch: int,
+) -> Float[np.ndarray, "texts own_videos"]:
+    scores = np.full(wanted.shape, np.nan)
+    columns, rows = np.nonzero(wanted.T)
+    starts = range(0, len(rows), pair_batch)
+    for start in tqdm(starts, unit="batch", desc="match pairs", disable=not accelerator.is_main_process, leave=False):
+        row, column = rows[start : start + pair_batch], columns[start : start + pair_batch]
+        assert videos is not None
+        video = videos[torch.from_numpy(column)]
+        video = VideoFeatures(video.rows.to(model.device), video.embed.to(model.device), video.num_frames, video.cls)
+        with accelerator.autocast():
+            logits = model.match_pairs(text[torch.from_numpy(row).to(model.device)], video)
+        scores[row, column] = logits[:, 1].float().cpu().numpy()
+    return scores

@@ -1,0 +1,72 @@
+"""The resumable state of a run: what is trained, the optimizer, where the run stands; no frozen weights."""
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+STATE_NAME = "state.pt"
+
+
+@dataclass
+class Progress:
+    """Where a run stands: `batch` batches into `epoch`, `step` optimizer steps in all, the best score so far."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save_state(
+    folder: Path, objective: nn.Module, optimizer: Optimizer, progress: Progress, accelerator: Accelerator
+) -> None:
+    """Writes the state aside and renames it, so that an interrupted save leaves the one before whole."""
+    if not accelerator.is_main_process:
+        return
+    scaler = accelerator.scaler
+    state = {
+        "tensors": {name: value.detach().cpu() for name, value in _moving_tensors(objective).items()},
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict() if scaler is not None else {},
+        "progress": asdict(progress),
+    }
+    aside = folder / f"{STATE_NAME}.writing"
+    torch.save(state, aside)
+    os.replace(aside, folder / STATE_NAME)
+
+
+def load_state(folder: Path, objective: nn.Module, optimizer: Optimizer, accelerator: Accelerator) -> Progress:
+    """Puts a saved state back.
+
+    Raises:
+        FileNotFoundError: if the folder holds none.
+        ValueError: if its tensors are not those of this run.
+    """
+    path = folder / STATE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no saved state to resume from; start the run without --resume")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    own = _moving_tensors(objective)
+    if differing := sorted(own.keys() ^ state["tensors"].keys()):
+        raise ValueError(f"{path}: saved by another configuration; these tensors differ: {', '.join(differing[:5])}")
+    with torch.no_grad():
+        for name, value in state["tensors"].items():
+            own[name].copy_(value)
+    optimizer.load_state_dict(state["optimizer"])
+    if accelerator.scaler is not None:
+        accelerator.scaler.load_state_dict(state["scaler"])
+    return Progress(**state["progress"])
+
+
+def _moving_tensors(objective: nn.Module) -> dict[str, Tensor]:
+    """Everything that training changes: trainable parameters, and the objective's buffers (momentum, queue)."""
+    trainable = {name: p for name, p in objective.named_parameters() if p.requires_grad}
+    buffers = {name: b for name, b in objective.named_buffers() if name.partition(".")[0] != "model"}
+    return {**trainable, **buffers}

@@ -1,0 +1,80 @@
+"""The folder that a run writes: config, metrics, adapters, state and log, and what was printed."""
+
+import json
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+CONFIG_NAME, METRICS_NAME, LOG_NAME = "config.json", "metrics.json", "log.jsonl"
+
+
+def new_run_name(recipe: str) -> Path:
+    """`runs/<recipe>-<date>-<time>`: a default output folder that no earlier run has."""
+    return Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+class RunFolder:
+    """A run's folder on disk.
+
+    Args:
+        path: made if it is not there.
+        config: the resolved config, written to `config.json`.
+        resume: go on with the run that the folder holds.
+        write: False on all processes but the main one.
+
+    Raises:
+        FileExistsError: if the folder holds a run and `resume` is not set.
+        ValueError: if it holds a run of another config.
+    """
+
+    def __init__(self, path: Path, config: Any, *, resume: bool = False, write: bool = True):
+        self.path, self.write = path, write
+        stored = path / CONFIG_NAME
+        if stored.is_file() and not resume:
+            raise FileExistsError(
+                f"{path}: holds a run already; resume it with --resume, or choose another --output-dir"
+            )
+        mine = to_json(config)
+        if stored.is_file():
+            other = read_json(stored)
+            differing = [key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key)]
+            if differing := [key for key in sorted(differing) if key not in ("resume", "output_dir")]:
+                raise ValueError(f"{path}: holds a run with another config; these differ: {', '.join(differing)}")
+        elif write:
+            path.mkdir(parents=True, exist_ok=True)
+            self.write_json(CONFIG_NAME, mine)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file, on the main process."""
+        if self.write:
+            (self.path / name).write_text(json.dumps(to_json(value), indent=2) + "\n", encoding="utf-8")
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Appends one line to `log.jsonl`, on the main process."""
+        if self.write:
+            with (self.path / LOG_NAME).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(to_json(record)) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of a run folder.
+
+    Raises:
+        ValueError: if it is not there or not JSON; the message names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected a JSON file of a finished run; {error}") from error
+
+
+def to_json(value: Any) -> Any:
+    """Dataclasses, paths and tuples as what JSON holds."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_json(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,45 @@
+"""Shape annotations are enforced in every test; small random BLIPs and their tokenizer are shared."""
+
+from jaxtyping import install_import_hook
+
+_hook = install_import_hook("litevl", "beartype.beartype")
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from small_blip import WORDS, make_blip
+
+torch.set_num_threads(1)
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real annotation files and clips, which are not part of the project."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/data beside the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vocab_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("vocab") / "vocab.txt"
+    path.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokenizer(vocab_file):
+    from litevl.blip import load_tokenizer
+
+    return load_tokenizer(vocab_file)
+
+
+@pytest.fixture
+def blip(tokenizer):
+    """A small random BLIP for retrieval, with its tokenizer attached as `load_blip` does."""
+    return make_blip(tokenizer)
