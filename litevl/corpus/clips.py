@@ -1,0 +1,139 @@
+"""Clips: what happens in thirty frames, as a list of marks for every frame.
+
+For the kinds that depend on order only one direction is laid out here; its partner is the same list reversed, so
+the two clips hold the same frames and their average is the same.
+"""
+
+import random
+from dataclasses import replace
+
+from litevl.corpus.drawing import Mark
+from litevl.corpus.layout import around, distractors, mark, place_free, static_marks
+from litevl.corpus.meaning import EVENT_KINDS, STATIC_KINDS, Meaning
+
+NUM_FRAMES = 30
+"""Six equal segments of five frames have a middle frame: a mid-point sample of 6 (or 10, or 30) frames of a reversed
+clip is the reversed sample."""
+
+EVENT_FRAMES = 5
+"""How long an event lasts: one of six sampled frames shows it."""
+
+Frames = list[tuple[Mark, ...]]
+
+
+def clip_frames(meaning: Meaning, rng: random.Random) -> Frames:
+    """Lay out the frames of a clip.
+
+    Args:
+        meaning: what the clip shows.
+        rng: source of positions, speeds and moments.
+    """
+    if meaning.kind in STATIC_KINDS:
+        return _drifting(static_marks(meaning, rng), rng)
+    if meaning.kind in EVENT_KINDS:
+        return _event(meaning, rng)
+    if meaning.kind in ("before", "sequence", "turn"):
+        return _appearance(meaning, rng)
+    if meaning.kind in ("grow", "shrink"):
+        return _growth(meaning, rng)
+    return _movement(meaning, rng)
+
+
+def _drifting(marks: list[Mark], rng: random.Random) -> Frames:
+    """Let everything drift a little, as a hand-held camera would; nothing changes its place."""
+    drift = [(rng.uniform(-2.5, 2.5), rng.uniform(-2.5, 2.5)) for _ in marks]
+    return [
+        tuple(
+            replace(m, x=m.x + dx * (2 * i / (NUM_FRAMES - 1) - 1), y=m.y + dy * (2 * i / (NUM_FRAMES - 1) - 1))
+            for m, (dx, dy) in zip(marks, drift, strict=True)
+        )
+        for i in range(NUM_FRAMES)
+    ]
+
+
+def _progress(rng: random.Random) -> list[float]:
+    """Go from 0 to 1 at constant speed, waiting a little at both ends."""
+    start, stop = rng.uniform(0, 5), NUM_FRAMES - 1 - rng.uniform(0, 5)
+    return [min(max((i - start) / (stop - start), 0.0), 1.0) for i in range(NUM_FRAMES)]
+
+
+def _path(thing: Mark, axis: str, ends: tuple[float | int, float | int], progress: list[float]) -> list[Mark]:
+    along = [ends[0] + p * (ends[1] - ends[0]) for p in progress]
+    return [replace(thing, x=place) if axis == "x" else replace(thing, y=place) for place in along]
+
+
+def _ends(rng: random.Random, forwards: bool) -> tuple[float, float]:
+    low, high = around(rng, 17, 6), around(rng, 79, 6)
+    return (low, high) if forwards else (high, low)
+
+
+def _movement(meaning: Meaning, rng: random.Random) -> Frames:
+    progress = _progress(rng)
+    if meaning.kind == "pass":
+        lanes = rng.sample((around(rng, 26, 6), around(rng, 70, 6)), 2)
+        first = _path(mark(meaning.first, 0, lanes[0]), "x", _ends(rng, True), progress)
+        second = _path(mark(meaning.second, 0, lanes[1]), "x", _ends(rng, False), progress)
+        return [tuple(pair) for pair in zip(first, second, strict=True)]
+    direction = meaning.kind.split()[1]
+    ends = _ends(rng, direction in ("right", "down"))
+    near, far = around(rng, 27, 6), around(rng, 69, 6)
+    if direction in ("right", "left"):
+        lane, other_lane = (near, far) if meaning.relation == "above" else (far, near)
+        path = _path(mark(meaning.first, 0, lane), "x", ends, progress)
+        still = [mark(meaning.second, around(rng, 48, 30), other_lane)]
+    else:
+        lane, other_lane = rng.sample((near, far), 2)
+        path = _path(mark(meaning.first, lane, 0), "y", ends, progress)
+        still = [mark(meaning.second, other_lane, around(rng, 48, 30))]
+    still += distractors(meaning, [*path[::3], *still], rng)
+    return [(*still, moving) for moving in path]
+
+
+def _growth(meaning: Meaning, rng: random.Random) -> Frames:
+    sizes = (6.0, 16.0) if meaning.kind == "grow" else (16.0, 6.0)
+    biggest = mark(meaning.first, around(rng, 48, 27), around(rng, 48, 27), 16.0)
+    still = place_free([meaning.second], [biggest], rng)
+    still += distractors(meaning, [biggest, *still], rng)
+    return [(*still, replace(biggest, radius=sizes[0] + p * (sizes[1] - sizes[0]))) for p in _progress(rng)]
+
+
+def _appearance(meaning: Meaning, rng: random.Random) -> Frames:
+    """Show one thing after another, each alone but for the distractor."""
+    things = [meaning.first, meaning.second]
+    if meaning.kind == "sequence" and meaning.third is not None:
+        things.append(meaning.third)
+    marks = place_free(things, [], rng)
+    still = distractors(meaning, marks, rng)
+    if meaning.kind == "turn" and meaning.third is not None:
+        still = [marks[1]]
+        marks[1] = mark(meaning.third, marks[0].x, marks[0].y)
+    share = NUM_FRAMES // len(things)
+    bounds = [0, *(share * n + rng.randint(-1, 1) for n in range(1, len(things))), NUM_FRAMES]
+    frames: Frames = []
+    for number, thing in enumerate(marks):
+        shown = bounds[number + 1] - bounds[number]
+        frames += [(*still, thing)] * shown
+    if meaning.kind != "turn":
+        # Nothing is there for two frames between one thing and the next.
+        for bound in bounds[1:-1]:
+            frames[bound - 1 : bound + 1] = [tuple(still)] * 2
+    return frames
+
+
+def _event(meaning: Meaning, rng: random.Random) -> Frames:
+    actor = mark(meaning.first, around(rng, 48, 28), around(rng, 48, 28))
+    event = Mark(meaning.kind, "white", actor.x, actor.y, actor.radius)
+    keep_clear = replace(actor, radius=20.0)
+    (other,) = place_free([meaning.second], [keep_clear], rng)
+    others = [other] * NUM_FRAMES
+    if meaning.moving:
+        # Along the side of the picture that the actor leaves free.
+        axis = rng.choice(("x", "y"))
+        lane = around(rng, 17, 3) if (actor.y if axis == "x" else actor.x) > 48 else around(rng, 79, 3)
+        others = _path(replace(other, x=lane, y=lane), axis, _ends(rng, rng.random() < 0.5), _progress(rng))
+    still = distractors(meaning, [keep_clear, *others[::3]], rng)
+    moment = rng.randint(2, NUM_FRAMES - EVENT_FRAMES - 2)
+    return [
+        (*still, others[i], actor, event) if moment <= i < moment + EVENT_FRAMES else (*still, others[i], actor)
+        for i in range(NUM_FRAMES)
+    ]

@@ -1,0 +1,116 @@
+import csv
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import av
+import numpy as np
+import pytest
+
+from litevl.corpus import CorpusConfig, ensure_corpus
+from litevl.corpus import corpus as module
+from litevl.corpus.meaning import held_out
+from litevl.corpus.plan import plan_clips
+
+SMALL = CorpusConfig(train_families=2, validate_families=1, test_families=1)
+
+
+def _frames(path):
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return ensure_corpus(tmp_path_factory.mktemp("cache"), SMALL, progress=False)
+
+
+def test_annotations_have_msrvtts_own_schema(corpus):
+    content = json.loads((corpus / "MSRVTT_data.json").read_text(encoding="utf-8"))
+    assert set(content) == {"info", "videos", "sentences"}
+    assert set(content["videos"][0]) == {"video_id", "category", "url", "start time", "end time", "split", "id"}
+    assert set(content["sentences"][0]) == {"sen_id", "video_id", "caption"}
+    splits = Counter(video["split"] for video in content["videos"])
+    assert splits == {"train": 16, "validate": 8, "test": 8}
+    captions = Counter(sentence["video_id"] for sentence in content["sentences"])
+    for video in content["videos"]:
+        assert captions[video["video_id"]] == (5 if video["split"] == "train" else 1)
+
+
+def test_every_video_is_h264_with_thirty_frames(corpus):
+    content = json.loads((corpus / "MSRVTT_data.json").read_text(encoding="utf-8"))
+    for video in content["videos"]:
+        with av.open(str(corpus / "videos" / f"{video['video_id']}.mp4")) as container:
+            stream = container.streams.video[0]
+            assert stream.codec_context.name == "h264"
+            assert (stream.frames, stream.width, stream.height, stream.average_rate) == (30, 96, 96, 15)
+
+
+def test_a_reversed_clip_decodes_to_exactly_the_reversed_frames(corpus):
+    with (corpus / "order_pairs.csv").open(encoding="utf-8") as file:
+        pairs = list(csv.DictReader(file))
+    assert Counter(pair["split"] for pair in pairs) == {"train": 4, "validate": 2, "test": 2}
+    for pair in pairs:
+        one, other = (_frames(corpus / "videos" / f"{pair[k]}.mp4") for k in ("video_id", "reversed_video_id"))
+        assert np.array_equal(one, other[::-1])
+        assert not np.array_equal(one, other)
+
+
+def test_the_second_call_renders_nothing(corpus, monkeypatch):
+    monkeypatch.setattr(module, "_render", None)
+    assert ensure_corpus(corpus.parent, SMALL) == corpus
+
+
+def test_nothing_is_left_of_a_rendering_that_failed(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(module, "write_video", fail)
+    with pytest.raises(OSError, match="disk full"):
+        ensure_corpus(tmp_path, SMALL, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_renderings_at_once_end_in_one_corpus(tmp_path):
+    tiny = CorpusConfig(train_families=1, validate_families=0, test_families=1)
+    with ThreadPoolExecutor(2) as pool:
+        folders = set(pool.map(lambda _: ensure_corpus(tmp_path, tiny, progress=False), range(2)))
+    assert list(tmp_path.iterdir()) == [*folders]
+    assert len(list((folders.pop() / "videos").iterdir())) == 16
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("LITEVL_CACHE", str(tmp_path / "here"))
+    assert module.default_cache() == tmp_path / "here"
+    monkeypatch.delenv("LITEVL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if module.os.name != "nt":
+        assert module.default_cache() == tmp_path / "litevl"
+
+
+def test_the_full_plan_is_balanced_and_its_test_set_unambiguous():
+    clips = plan_clips(CorpusConfig())
+    assert Counter(clip.split for clip in clips) == {"train": 1000, "validate": 96, "test": 200}
+    test = [clip for clip in clips if clip.split == "test"]
+    assert Counter(clip.meaning.category() for clip in test) == {0: 50, 1: 50, 2: 50, 3: 50}
+    assert len({clip.captions for clip in test}) == 200
+    assert sum(clip.reverse_of is not None for clip in test) == 50
+    trained = {caption for clip in clips if clip.split == "train" for caption in clip.captions}
+    assert not trained & {clip.captions[0] for clip in test}
+
+
+def test_test_clips_show_pairs_of_things_that_nothing_else_shows():
+    for clip in plan_clips(CorpusConfig()):
+        if clip.meaning.kind in ("turn", "sequence", "row"):
+            continue
+        assert held_out(clip.meaning.first, clip.meaning.second) == (clip.split == "test")
+
+
+def test_the_plan_follows_the_seed():
+    assert plan_clips(SMALL) == plan_clips(SMALL)
+    assert plan_clips(SMALL) != plan_clips(CorpusConfig(seed=1, train_families=2, validate_families=1, test_families=1))
+
+
+def test_too_many_families_are_refused():
+    with pytest.raises(ValueError, match="test families"):
+        plan_clips(CorpusConfig(test_families=1000))
