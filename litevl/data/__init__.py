@@ -1,0 +1,1 @@
+"""Videos and their captions: decoding, preprocessing, annotation files, datasets."""
