@@ -69,7 +69,7 @@ def require_finite(tensors: Mapping[str, Tensor], origin: str) -> None:
     Raises:
         CheckpointError: Names the first of the tensors that are not finite, and how many there are.
     """
-    broken = [name for name, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
+    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not _is_finite(tensor)]
     if broken:
         dtype = str(tensors[broken[0]].dtype).removeprefix("torch.")
         raise CheckpointError(
@@ -77,6 +77,11 @@ def require_finite(tensors: Mapping[str, Tensor], origin: str) -> None:
             f"(as {dtype}), the first of them: {name_some(broken)}; take an earlier checkpoint of that run, "
             "or load in a wider dtype if the file itself is sound"
         )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # A finite sum proves every term finite, and needs no mask of the tensor's size: seconds less on a whole BLIP.
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 def name_some(names: list[str] | tuple[str, ...], limit: int = 5) -> str:

@@ -85,6 +85,7 @@ def read_config(folder: Path, label: str) -> tuple[dict[str, Any], list[str]]:
         CheckpointError: There is no config.json of a BLIP.
     """
     from transformers import BlipConfig
+    from transformers.utils import logging
 
     content = _read_json(folder / "config.json")
     if content.get("model_type") != "blip":
@@ -92,7 +93,13 @@ def read_config(folder: Path, label: str) -> tuple[dict[str, Any], list[str]]:
             f'{label}: expected "model_type": "blip" in config.json, got {content.get("model_type")!r}; '
             "only transformers' BLIP can be loaded"
         )
-    config = BlipConfig.from_dict(content).to_dict()
+    verbosity = logging.get_verbosity()
+    # It warns of token ids beyond the vocabulary; load_blip puts the tokenizer's ids there, and says so.
+    logging.set_verbosity_error()
+    try:
+        config = BlipConfig.from_dict(content).to_dict()
+    finally:
+        logging.set_verbosity(verbosity)
     parts = ("vision_config", "text_config")
     mended = [mend_heads(config[part], part) for part in parts]
     return config, [note for note in mended if note is not None]

@@ -79,11 +79,14 @@ def test_the_loaded_models_compute_the_same(small, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["vqa", "captioning"])
-def test_generation_uses_the_tokenizers_ids(small, tmp_path, task):
+def test_generation_uses_the_tokenizers_ids(small, tmp_path, task, capfd):
     config = small.small_config()
     config.text_config.bos_token_id, config.text_config.sep_token_id = 30522, 102  # the published vocabulary's
     model = getattr(transformers, small.CLASSES[task])(config)
-    blip = load_blip(small.write_folder(tmp_path, model))
+    folder = small.write_folder(tmp_path, model)
+    capfd.readouterr()
+    blip = load_blip(folder)
+    assert capfd.readouterr() == ("", "")
     assert any("bos_token_id 30522" in note for note in blip.load_report.notes)
     inputs = {"pixel_values": torch.randn(1, 3, 32, 32)} | (
         {"input_ids": torch.tensor([[2, 5, 3]])} if task == "vqa" else {}
