@@ -232,11 +232,11 @@ def _pack_output(module: nn.Module, args: tuple, kwargs: dict[str, Any], output:
     num_frames = kwargs.get("num_frames")
     if num_frames is None:
         return None
-    cls = module.litevl_plugged.config.cls  # type: ignore[union-attr]
+    state: Plugged = module.litevl_plugged  # type: ignore[assignment]
     tokens, pooled = (
         (output[0], output[1]) if isinstance(output, tuple) else (output.last_hidden_state, output.pooler_output)
     )
-    tokens = pack_video(tokens, num_frames, cls)
+    tokens = pack_video(tokens, num_frames, state.config.cls)
     pooled = pooled.unflatten(0, (-1, num_frames)).mean(dim=1)
     if isinstance(output, tuple):
         return (tokens, pooled, *output[2:])

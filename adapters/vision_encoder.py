@@ -1,6 +1,7 @@
 """Finding the vision encoder of a BLIP by its structure, so that no class name and no import of a model is needed."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -57,11 +58,12 @@ def _blocks_of(module: nn.Module) -> tuple[Block, ...]:
         return ()
     blocks = []
     for layer in layers:
-        attention = getattr(layer, "self_attn", None)
+        attention: Any = getattr(layer, "self_attn", None)
         qkv, projection = getattr(attention, "qkv", None), getattr(attention, "projection", None)
         if not (isinstance(attention, nn.Module) and qkv is not None and projection is not None):
             return ()
         # peft wraps a Linear it adapts; the weights an adapter starts from are those of the layer inside.
         qkv, projection = getattr(qkv, "base_layer", qkv), getattr(projection, "base_layer", projection)
-        blocks.append(Block(layer, layer.layer_norm1, attention, qkv, projection, attention.num_heads))
+        norm: Any = layer.layer_norm1
+        blocks.append(Block(layer, norm, attention, qkv, projection, attention.num_heads))
     return tuple(blocks)

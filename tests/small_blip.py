@@ -5,9 +5,30 @@ from transformers import BlipConfig, BlipForImageTextRetrieval
 
 from litevl.blip import repair
 
-WORDS = (
-    "[PAD] [UNK] [CLS] [SEP] [MASK] a red blue square circle moves left right up down to the from and star before after"
-).split()
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "a",
+    "red",
+    "blue",
+    "square",
+    "circle",
+    "moves",
+    "left",
+    "right",
+    "up",
+    "down",
+    "to",
+    "the",
+    "from",
+    "and",
+    "star",
+    "before",
+    "after",
+]
 
 
 def make_blip(tokenizer, seed: int = 0, layers: int = 3):

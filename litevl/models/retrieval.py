@@ -1,7 +1,7 @@
 """Text-video retrieval with BLIP's two paths: embeddings to compare (ITC) and cross-attention to match (ITM)."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +74,7 @@ class VideoTextRetrieval(nn.Module):
             raise ValueError("no tokenizer: pass tokenizer=load_tokenizer(...), or load the BLIP with load_blip")
         if temperature is None:
             temperature = getattr(getattr(blip, "load_report", None), "temperature", None) or 0.07
-        self.blip = repair(blip)
+        self.blip: Any = repair(blip)
         self.tokenizer = tokenizer
         self.enc_token_id = enc_token_id(tokenizer)
         self.pooling = pooling or PoolingConfig()

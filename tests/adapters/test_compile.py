@@ -1,4 +1,4 @@
-"""torch.compile of a plugged encoder: one graph, equal outputs. Run apart, since shape checks are not for compiled code."""
+"""torch.compile of a plugged encoder: one graph, equal outputs. Run apart: shape checks are not for compiled code."""
 
 import subprocess
 import sys

@@ -174,7 +174,8 @@ def test_unplug_gives_the_stock_model_back(blip, clips, config):
     assert {name: p.requires_grad for name, p in blip.named_parameters()} == flags
     assert torch.equal(encode(blip, images), stock)
     assert not any(isinstance(module, Adapter) for module in blip.modules())
-    assert not blip.vision_model._forward_hooks and not blip.vision_model._forward_pre_hooks
+    assert not blip.vision_model._forward_hooks
+    assert not blip.vision_model._forward_pre_hooks
     plug(blip, config, verbose=False)
 
 
@@ -309,7 +310,7 @@ def test_misuse_is_named(blip):
     plug(blip, CONFIGS["default"], verbose=False)
     with pytest.raises(ValueError, match="plugged already"):
         plug(blip, CONFIGS["default"])
-    with pytest.raises(ValueError, match="no|none"):
+    with pytest.raises(ValueError, match="found none in Linear"):
         plug(nn.Linear(3, 3))
 
 
@@ -317,7 +318,8 @@ def test_a_refused_configuration_leaves_the_model_as_it_was(blip):
     keys = list(blip.state_dict())
     with pytest.raises(ValueError, match="blocks 0 to 2; got 7"):
         plug(blip, LiteVLConfig(layers=(7,)))
-    assert plugged_state(blip) is None and list(blip.state_dict()) == keys
+    assert plugged_state(blip) is None
+    assert list(blip.state_dict()) == keys
     for wrong in ({"num_frames": 0}, {"layers": (1, 1)}, {"layers": (-1,)}):
         with pytest.raises(ValueError, match="expected"):
             LiteVLConfig(**wrong)
