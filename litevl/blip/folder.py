@@ -35,7 +35,7 @@ def folder_of(found: Source) -> tuple[Path | None, str | None]:
         index = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
         if index is not None and index.suffix == ".json":
             shards = sorted(set(_read_json(index)["weight_map"].values()))
-            fetch_hub_files(found.label, wanted=[(shard,) for shard in shards])
+            fetch_hub_files(found.label, wanted=[(shard,) for shard in shards], revision=folder.name)
         return folder, folder.name
     return found.path, None
 

@@ -83,7 +83,7 @@ def load_blip(
     notes += _set_token_ids(config["text_config"], tokenizer, inferred=folder is None)
 
     model, unexpected = _build(CLASSES[task], config, tensors, dtype, found.label)
-    new_size = config["vision_config"]["image_size"]
+    vision = config["vision_config"]
     report = LoadReport(
         source=str(source),
         format="original" if translation.original else "transformers",
@@ -93,9 +93,9 @@ def load_blip(
         unexpected=unexpected,
         dropped=translation.dropped + others,
         temperature=translation.temperature,
-        image_size=new_size,
-        interpolated_from=trained_size if trained_size != new_size else None,
-        vision_eps=config["vision_config"]["layer_norm_eps"],
+        image_size=vision["image_size"],
+        interpolated_from=trained_size if trained_size != vision["image_size"] else None,
+        vision_eps=vision["layer_norm_eps"],
         revision=revision,
         notes=tuple(notes),
     )

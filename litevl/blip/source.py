@@ -57,7 +57,9 @@ def find_source(source: str | Path) -> Source:
     )
 
 
-def fetch_hub_files(repo_id: str, wanted: Sequence[Sequence[str]], optional: Sequence[str] = ()) -> Path:
+def fetch_hub_files(
+    repo_id: str, wanted: Sequence[Sequence[str]], optional: Sequence[str] = (), revision: str | None = None
+) -> Path:
     """Fetch files of a model on the hub into its cache, or find them there.
 
     Args:
@@ -65,6 +67,7 @@ def fetch_hub_files(repo_id: str, wanted: Sequence[Sequence[str]], optional: Seq
         wanted: Alternatives, in order of preference, for each file that is needed: the first that exists is
             fetched.
         optional: Files that are fetched where they exist.
+        revision: A commit; None is the newest.
 
     Returns:
         The folder of the cached revision; its name is the revision's commit.
@@ -72,34 +75,56 @@ def fetch_hub_files(repo_id: str, wanted: Sequence[Sequence[str]], optional: Seq
     Raises:
         CheckpointError: The model, or all alternatives of a needed file, cannot be had.
     """
-    folder = None
-    for alternatives in wanted:
-        fetched, failure = _fetch_first(repo_id, alternatives)
-        if fetched is None:
-            raise CheckpointError(
-                f"{repo_id}: expected {' or '.join(alternatives)} on the hub or in its cache, got: {failure}; "
-                "check the name and the connection, or pass the path of a local copy"
-            ) from failure
-        folder = fetched.parent
-    for name in optional:
-        fetched, failure = _fetch_first(repo_id, (name,))
-        folder = fetched.parent if fetched else folder
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    folder: Path | None = None
+    failure: Exception | None = None
+    connected = True
+    for names, needed in [*((names, True) for names in wanted), *(((name,), False) for name in optional)]:
+        # All files are of the first one's commit. Of a known commit, what is in the cache costs no request.
+        revision = folder.name if folder else revision
+        fetched = _find_cached(repo_id, names, revision)
+        if fetched is None and connected:
+            fetched, failure = _download_first(repo_id, names, revision)
+            # Its meaning is: neither cached nor reachable. Each further attempt would wait half a minute in vain.
+            connected = not isinstance(failure, LocalEntryNotFoundError)
+        folder = folder or (fetched and fetched.parent)
+        if fetched is None and needed:
+            raise _not_fetched(repo_id, names, failure)
     if folder is None:
-        raise CheckpointError(
-            f"{repo_id}: expected one of {', '.join(optional)} on the hub or in its cache, got: {failure}; "
-            "check the name and the connection, or pass the path of a local copy"
-        ) from failure
+        raise _not_fetched(repo_id, optional, failure)
     return folder
 
 
-def _fetch_first(repo_id: str, names: Sequence[str]) -> tuple[Path | None, Exception | None]:
+def _find_cached(repo_id: str, names: Sequence[str], revision: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    if revision is None:
+        return None
+    found = (try_to_load_from_cache(repo_id, name, revision=revision) for name in names)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def _download_first(repo_id: str, names: Sequence[str], revision: str | None) -> tuple[Path | None, Exception | None]:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
     failure: Exception | None = None
     for name in names:
         try:
-            return Path(hf_hub_download(repo_id, name)), None
+            return Path(hf_hub_download(repo_id, name, revision=revision)), None
+        except LocalEntryNotFoundError as error:
+            return None, error
         except (OSError, EntryNotFoundError, HFValidationError) as error:
             failure = error
     return None, failure
+
+
+def _not_fetched(repo_id: str, names: Sequence[str], failure: Exception | None) -> CheckpointError:
+    reason = str(failure).strip().splitlines()[0].rstrip(".")
+    error = CheckpointError(
+        f"{repo_id}: expected {' or '.join(names)} on the hub or in its cache, got: {reason}; "
+        "check the name and the connection, or pass the path of a local copy"
+    )
+    error.__cause__ = failure
+    return error

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 import transformers
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from litevl.blip import CheckpointError, LoadReport, load_blip
@@ -280,24 +280,50 @@ def fake_hub(monkeypatch, tmp_path, remote):
     """A hub that holds one model, and caches as huggingface_hub does: one folder for each commit."""
     snapshot = tmp_path / "cache" / "0123abcd"
     snapshot.mkdir(parents=True)
+    revisions = []
 
-    def download(repo_id, name):
+    def download(repo_id, name, revision):
+        revisions.append(revision)
         if repo_id != "someone/blip-v1.5" or not (remote / name).is_file():
-            raise LocalEntryNotFoundError(f"no {name} in {repo_id}")
+            raise EntryNotFoundError(f"no {name} in {repo_id}")
         return str(shutil.copy(remote / name, snapshot / name))
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    return revisions
 
 
 def test_hub(small, tmp_path, monkeypatch):
     model = small.small_blip()
-    fake_hub(monkeypatch, tmp_path, small.write_folder(tmp_path / "remote", model, max_shard_size="100KB"))
+    remote = small.write_folder(tmp_path / "remote", model, max_shard_size="100KB")
+    revisions = fake_hub(monkeypatch, tmp_path, remote)
     blip = load_blip("someone/blip-v1.5")
+    assert revisions[0] is None
+    assert set(revisions[1:]) == {"0123abcd"}
     assert_same(blip, model)
     assert blip.load_report.revision == "0123abcd"
     assert "someone/blip-v1.5 at 0123abcd" in str(blip.load_report)
     with pytest.raises(CheckpointError, match=r"someone/else: expected config.json on the hub.*local copy"):
         load_blip("someone/else")
+
+
+def test_hub_out_of_reach_is_asked_once(small, tmp_path, monkeypatch):
+    """Everything needed is in the cache, the rest is not: one request fails, no second one waits."""
+    snapshot = small.write_folder(tmp_path / "0123abcd", small.small_blip())
+    asked = []
+
+    def download(repo_id, name, revision):
+        asked.append(name)
+        if name == "config.json":
+            return str(snapshot / name)
+        raise LocalEntryNotFoundError("no connection")
+
+    def cached(repo_id, name, revision):
+        return str(snapshot / name) if (snapshot / name).is_file() else None
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    load_blip("someone/blip-v1.5")
+    assert asked == ["config.json", "tokenizer.json"]
 
 
 def test_original_checkpoint_needs_a_vocabulary(small, tmp_path, monkeypatch):
