@@ -49,7 +49,7 @@ def save_adapters(model: nn.Module, folder: str | Path, **details: Any) -> Path:
         "format_version": FORMAT_VERSION,
         "peft_type": "LITEVL",
         "adapter": asdict(state.config),
-        "backbone_fingerprint": state.backbone_fingerprint,
+        "backbone_fingerprint": fingerprint(model),
         **details,
     }
     folder = Path(folder)
@@ -75,7 +75,7 @@ def load_adapters(model: nn.Module, folder: str | Path, *, verbose: bool = True)
     config, tensors = _read(Path(folder))
     adapter = LiteVLConfig(**{**config["adapter"], "layers": _layers(config["adapter"]["layers"])})
     state = plugged_state(model)
-    found = state.backbone_fingerprint if state else fingerprint(model)
+    found = fingerprint(model)
     if found != config["backbone_fingerprint"]:
         raise AdapterLoadError(
             f"{folder}: these adapters were trained on the backbone {config['backbone_fingerprint']}, this model is "

@@ -17,7 +17,6 @@ from torch.utils.hooks import RemovableHandle
 
 from .adapter import Adapter, describe_trainable, freeze_backbone, named_adapters
 from .clip_cls import ClipCLS, EntryClipCLS
-from .fingerprint import fingerprint
 from .temporal_attention import TemporalAttention
 from .temporal_scaling import Scaling
 from .time_embedding import TimeEmbedding
@@ -68,7 +67,6 @@ class Plugged:
     """What `plug` did to a vision encoder; kept on it so that `unplug` can take all of it back."""
 
     config: LiteVLConfig
-    backbone_fingerprint: str
     handles: list[RemovableHandle] = field(default_factory=list)
     frozen_before: dict[str, bool] = field(default_factory=dict)
     announced: set[int] = field(default_factory=set)
@@ -95,7 +93,7 @@ def plug(model: nn.Module, config: LiteVLConfig | None = None, *, verbose: bool 
     encoder = find_vision_encoder(model)
     if plugged_state(model) is not None:
         raise ValueError("this model is plugged already; call unplug(model) first to insert other adapters")
-    state = Plugged(config, fingerprint(model))
+    state = Plugged(config)
     state.frozen_before = {name: p.requires_grad for name, p in model.named_parameters()}
     _insert(encoder, config)
     module = encoder.module
