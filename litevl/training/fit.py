@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -108,6 +108,7 @@ class Batch:
     names: Sequence[str]
 
 
+@runtime_checkable
 class Batches(Protocol):
     """The training batches of one process, the same in every run of one seed."""
 

@@ -1,0 +1,47 @@
+"""Results as a table to read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+COLUMNS = ("r1", "r5", "r10", "mdr", "mnr")
+TITLES = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "mdr": "MdR", "mnr": "MnR"}
+
+
+def retrieval_table(rows: Mapping[str, Mapping[str, Any]], title: str, caption: str) -> Table:
+    """A table of retrieval metrics, a row per model and kind of score, each column named with its direction.
+
+    Args:
+        rows: metrics as `litevl.evaluation.retrieval.summarise` gives them, by the row's name.
+        title: above the table.
+        caption: below it: the protocol.
+    """
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table.add_column("model and score")
+    for direction in ("t2v", "v2t"):
+        for column in COLUMNS:
+            table.add_column(f"{direction} {TITLES[column]}", justify="right")
+    for name, metrics in rows.items():
+        cells = [f"{metrics[f'{direction}_{column}']:.1f}" for direction in ("t2v", "v2t") for column in COLUMNS]
+        table.add_row(name, *cells)
+    return table
+
+
+def plain_table(title: str, header: list[str], rows: list[list[str]]) -> Table:
+    """A table with a name in the first column and numbers in the others."""
+    table = Table(title=title, title_justify="left")
+    for position, name in enumerate(header):
+        table.add_column(name, justify="right" if position else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def show(*tables: Table) -> None:
+    """Prints tables as wide as they are, also where the output is a file."""
+    console = Console()
+    width = max([console.width, *(Console(width=400).measure(table).maximum for table in tables)])
+    for table in tables:
+        Console(width=width if not console.is_terminal else None).print(table)
