@@ -93,8 +93,9 @@ def test_same_frames_same_order_same_colours(clip, decoder):
             reader = open_reader(decoder, index)
             frames = reader.get(chosen)
             reader.close()
-        except VideoError as error:
-            assert decoder in refused, error
+        except VideoError:
+            if decoder not in refused:
+                raise
             continue
         assert len(reader.timestamps) == len(expected)
         assert [number(frame) for frame in frames] == expected[chosen].tolist()

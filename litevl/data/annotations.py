@@ -1,0 +1,197 @@
+"""Captioned videos, and reading the files they come in, with errors that name file, line and key."""
+
+import csv
+import io
+import json
+import os
+import pickle
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+VIDEO_EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "3gp", "flv", "wmv", "gif")
+"""In the order in which they are tried; the first five are those of the datasets' own releases."""
+
+
+class AnnotationError(Exception):
+    """An annotation file that does not hold what it should.
+
+    Attributes:
+        path: the file, or the folder that lacks one.
+        place: line, row or key, where there is one.
+        reason: what was expected, what came, what to do.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], place: str, reason: str):
+        super().__init__(f"{os.fspath(path)}{', ' + place if place else ''}: {reason}")
+        self.path, self.place, self.reason = Path(path), place, reason
+
+
+@dataclass(frozen=True)
+class VideoCaptions:
+    """A video and what is said of it."""
+
+    video_id: str
+    """The dataset's name of the video, without folder and extension."""
+    captions: tuple[str, ...]
+    """One or more, in the order of the file."""
+    category: int | None = None
+    """MSR-VTT's topic number, or the embedded corpus's kind of clip; None where the file says none."""
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with or without byte order mark.
+
+    Raises:
+        AnnotationError: not readable, or not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(path, f"byte {error.start}", "expected UTF-8 text; convert the file") from error
+    except OSError as error:
+        raise AnnotationError(path, "", f"the file cannot be read: {error.strerror}") from error
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        AnnotationError: not UTF-8, or not JSON.
+    """
+    return _parse(path, read_text(path), 1)
+
+
+def read_json_lines(path: Path) -> list[tuple[str, Any]]:
+    """Each line's value with its place. Empty lines are passed over.
+
+    Raises:
+        AnnotationError: not UTF-8, or a line that is not JSON.
+    """
+    lines = read_text(path).split("\n")
+    return [(f"line {number}", _parse(path, line, number)) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parse(path: Path, text: str, line: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {line + error.lineno - 1}, column {error.colno}"
+        raise AnnotationError(path, place, f"expected JSON: {error.msg}; fetch or write the file again") from error
+    except RecursionError as error:
+        raise AnnotationError(path, "", "expected JSON of a few levels, got too many") from error
+
+
+def read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each row of a CSV file with its place.
+
+    Args:
+        path: the file; its first line names the columns.
+        columns: those that must be there.
+
+    Raises:
+        AnnotationError: not UTF-8, a column missing, or a row of another length than the header.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        header = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = header
+        missing = [name for name in columns if name not in header]
+        if missing:
+            raise AnnotationError(path, "line 1", f"expected the columns {', '.join(columns)}; got {', '.join(header)}")
+        for row in reader:
+            place = f"line {reader.line_num}"
+            if None in row or None in row.values():
+                raise AnnotationError(
+                    path, place, f"expected {len(header)} fields, got another number; quote texts that hold commas"
+                )
+            yield place, row
+    except csv.Error as error:
+        raise AnnotationError(path, f"line {reader.line_num}", f"expected CSV: {error}") from error
+
+
+def read_caption_indices(path: Path) -> dict[str, int]:
+    """Read a pickled {video id: caption index} without running anything that the pickle asks for.
+
+    Raises:
+        AnnotationError: the pickle names any class or function, or holds something else.
+    """
+    try:
+        content = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+    except Exception as error:
+        raise AnnotationError(
+            path, "", f"expected a pickle of a plain dict: {error}; use MSRVTT_JSFUSION_test.csv instead"
+        ) from error
+    plain = isinstance(content, dict) and all(
+        isinstance(key, str) and type(value) is int and value >= 0 for key, value in content.items()
+    )
+    if not plain:
+        raise AnnotationError(path, "", "expected {video id: caption index}; use MSRVTT_JSFUSION_test.csv instead")
+    return content
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Numbers, texts, lists and dicts need no globals; everything that could run code does."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")
+
+
+def need(value: Any, kind: type | tuple[type, ...], path: Path, place: str, what: str) -> Any:
+    """`value` if it is of `kind`, else an error that says what was expected.
+
+    Raises:
+        AnnotationError: it is of another kind.
+    """
+    if not isinstance(value, kind) or isinstance(value, bool):
+        names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+        raise AnnotationError(path, place, f"expected {what} as {names}, got {value!r:.80}")
+    return value
+
+
+def video_name(value: Any, path: Path, place: str) -> str:
+    """A video's id from a key that may carry a folder and an extension, or be MSR-VTT's bare number.
+
+    Raises:
+        AnnotationError: neither text nor a number, or empty.
+    """
+    need(value, (str, int), path, place, "a video's id")
+    text = f"video{value}" if isinstance(value, int) else value.strip()
+    name = PurePosixPath(text.replace("\\", "/")).name
+    stem, dot, extension = name.rpartition(".")
+    name = stem if dot and extension.lower() in VIDEO_EXTENSIONS else name
+    if not name or name == "..":
+        raise AnnotationError(path, place, f"expected a video's id, got {value!r}")
+    return name
+
+
+def caption_texts(value: Any, path: Path, place: str) -> tuple[str, ...]:
+    """Captions from a text or a list of texts, freed of blanks around them.
+
+    Raises:
+        AnnotationError: of another type, none, or an empty one.
+    """
+    need(value, (str, list), path, place, "a caption, or a list of them,")
+    texts = [value] if isinstance(value, str) else value
+    captions = tuple(need(text, str, path, place, "a caption").strip() for text in texts)
+    if not captions or not all(captions):
+        raise AnnotationError(path, place, "expected a caption, got an empty one; take the row out or write one")
+    return captions
+
+
+def grouped(rows: Iterable[tuple[str, str, tuple[str, ...], int | None]], path: Path) -> dict[str, VideoCaptions]:
+    """Rows of (place, video id, captions, category) by video, in order of first appearance.
+
+    Raises:
+        AnnotationError: a video in two categories, or no rows at all.
+    """
+    captions: dict[str, list[str]] = {}
+    categories: dict[str, int | None] = {}
+    for place, video, texts, category in rows:
+        captions.setdefault(video, []).extend(texts)
+        if categories.setdefault(video, category) != category:
+            raise AnnotationError(path, place, f"{video} is in category {category} here, {categories[video]} before")
+    if not captions:
+        raise AnnotationError(path, "", "expected captioned videos, got none")
+    return {video: VideoCaptions(video, tuple(texts), categories[video]) for video, texts in captions.items()}
