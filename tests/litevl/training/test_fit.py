@@ -56,9 +56,9 @@ def train(folder, config, resume=False, stop_after=None, data=None):
     run = RunFolder(folder, config, resume=resume)
     objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config))
     progress = load_state(folder, objective, optimizer, accelerator) if resume else Progress()
-    for progress in fit(objective, optimizer, data or Data(), config, accelerator, run, progress, seed=1):
-        progress.history.append({"epoch": progress.epoch})
-        if stop_after == progress.epoch - 1:
+    for state in fit(objective, optimizer, data or Data(), config, accelerator, run, progress, seed=1):
+        state.history.append({"epoch": state.epoch})
+        if stop_after == state.epoch - 1:
             break
     return objective, progress
 
