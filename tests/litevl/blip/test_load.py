@@ -79,6 +79,14 @@ def test_the_loaded_models_compute_the_same(small, tmp_path):
 
 
 @pytest.mark.parametrize("task", ["vqa", "captioning"])
+def test_the_decoders_head_is_tied(small, tmp_path, task):
+    for source in (small.write_folder, small.write_original):
+        decoder = load_blip(source(tmp_path, small.small_blip(task))).text_decoder
+        assert decoder.cls.predictions.decoder.weight is decoder.bert.embeddings.word_embeddings.weight
+        assert decoder.cls.predictions.decoder.bias is decoder.cls.predictions.bias
+
+
+@pytest.mark.parametrize("task", ["vqa", "captioning"])
 def test_generation_uses_the_tokenizers_ids(small, tmp_path, task, capfd):
     config = small.small_config()
     config.text_config.bos_token_id, config.text_config.sep_token_id = 30522, 102  # the published vocabulary's
