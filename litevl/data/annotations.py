@@ -7,7 +7,7 @@ import os
 import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 VIDEO_EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "3gp", "flv", "wmv", "gif")
@@ -158,7 +158,7 @@ def video_name(value: Any, path: Path, place: str) -> str:
     """
     need(value, (str, int), path, place, "a video's id")
     text = f"video{value}" if isinstance(value, int) else value.strip()
-    name = PurePosixPath(text.replace("\\", "/")).name
+    name = text.replace("\\", "/").rstrip("/").rpartition("/")[2]
     stem, dot, extension = name.rpartition(".")
     name = stem if dot and extension.lower() in VIDEO_EXTENSIONS else name
     if not name or name == "..":

@@ -22,17 +22,19 @@ class VideoError(Exception):
     """A video that cannot be read, and why.
 
     Attributes:
-        path: the file.
+        path: the file; empty where the error comes out of a DataLoader's worker, whose text names it.
         reason: what was expected and what came, in words.
     """
 
-    def __init__(self, path: str | os.PathLike[str], reason: str):
-        super().__init__(f"{os.fspath(path)}: {reason}")
-        self.path = Path(path)
-        self.reason = reason
+    def __init__(self, path: str | os.PathLike[str], reason: str | None = None):
+        # A DataLoader raises a worker's error again as type(error)(text of error and traceback), or, where that
+        # fails, as a RuntimeError: so one text alone, all that there is to say, must do.
+        super().__init__(os.fspath(path) if reason is None else f"{os.fspath(path)}: {reason}")
+        self.path = Path() if reason is None else Path(path)
+        self.reason = os.fspath(path) if reason is None else reason
 
     def __reduce__(self) -> tuple[type["VideoError"], tuple[Path, str]]:
-        """Pickle with both arguments, so that the error survives the way out of a DataLoader worker."""
+        """Pickle with both arguments, without which it could not be made again."""
         return type(self), (self.path, self.reason)
 
 
