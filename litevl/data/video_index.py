@@ -134,6 +134,8 @@ def best_stream(container: av.container.InputContainer, path: Path) -> av.VideoS
         VideoError: there is none, as in an audio file.
     """
     stream = container.streams.best("video")
+    if isinstance(stream, av.VideoStream) and stream.codec_context is None:
+        raise VideoError(path, "expected a video stream of a known codec, got an unknown or damaged one")
     if not isinstance(stream, av.VideoStream):
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "none"
         raise VideoError(path, f"expected a video stream, got a file without one (streams: {kinds})")
@@ -152,6 +154,8 @@ def index_video(path: str | os.PathLike[str]) -> VideoIndex:
         stream = best_stream(container, path)
         if container.format.name == "gif":
             _check_gif_trailer(path)
+        elif container.format.name.startswith("matroska"):
+            _check_matroska_size(path)
         video: list[_Packet] = []
         untimed, end = 0, 0.0
         for packet in container.demux():
@@ -259,3 +263,19 @@ def _check_gif_trailer(path: Path) -> None:
         file.seek(max(0, path.stat().st_size - 64))
         if not file.read().rstrip(b"\0").endswith(b"\x3b"):
             raise VideoError(path, "the file is cut short: a GIF ends with the byte 3B, this one does not")
+
+
+def _check_matroska_size(path: Path) -> None:
+    """Compare the file with the size of its Segment, the element that holds all data (Matroska: ID 18538067)."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    place = head.find(b"\x18\x53\x80\x67") + 4
+    if place < 4 or place >= len(head) or not head[place]:
+        return
+    length = 9 - head[place].bit_length()  # a size is 1 to 8 bytes, as many as its first byte has leading zeros, and 1
+    size = int.from_bytes(head[place : place + length], "big") & ((1 << 7 * length) - 1)
+    unknown = (1 << 7 * length) - 1  # of a stream that was written live
+    if size != unknown and place + length + size > path.stat().st_size:
+        raise VideoError(
+            path, f"the file is cut short: it promises {place + length + size} bytes, it has {path.stat().st_size}"
+        )

@@ -189,6 +189,9 @@ def bad_files(folder, plain):
     """Files that are no readable video, each with what its error must say."""
     whole = render(folder / "whole.mp4", options=H264, container={"movflags": "faststart"}).read_bytes()
     matroska = render(folder / "whole.mkv", options=H264).read_bytes()
+    # A size of all ones says that it was not known, as in a recording.
+    place = matroska.index(bytes.fromhex("18538067")) + 4
+    live = matroska[:place] + bytes.fromhex("01ffffffffffffff") + matroska[place + 8 :]
     gif = render(folder / "whole.gif", codec="gif", pixels="rgb8").read_bytes()
     damaged = bytearray(whole)
     damaged[len(whole) // 2 :] = bytes(len(whole) - len(whole) // 2)
@@ -214,7 +217,10 @@ def bad_files(folder, plain):
         "half_index_last.mp4": (plain.read_bytes()[: plain.stat().st_size // 2], "damaged or foreign data"),
         "half.mp4": (whole[: len(whole) // 2], "cut short"),
         "most.mp4": (whole[:-40], "cut short"),
-        "half.mkv": (matroska[: len(matroska) // 2], "cut short: its header promises 1.6"),
+        "half.mkv": (matroska[: len(matroska) // 2], "cut short: it promises"),
+        "most.mkv": (matroska[:-100], "cut short: it promises"),
+        "half_live.mkv": (live[: len(live) // 2], "cut short: its header promises 1.6"),
+        "unknown_codec.mp4": (whole.replace(b"avc1", b"xyz1"), "known codec|cannot|damaged"),
         "half.gif": (gif[: len(gif) // 2], "cut short"),
         "zeroed_half.mp4": (bytes(damaged), "cannot be decoded|cannot decode it|damaged"),
     }
