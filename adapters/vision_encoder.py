@@ -65,5 +65,6 @@ def _blocks_of(module: nn.Module) -> tuple[Block, ...]:
         # peft wraps a Linear it adapts; the weights an adapter starts from are those of the layer inside.
         qkv, projection = getattr(qkv, "base_layer", qkv), getattr(projection, "base_layer", projection)
         norm: Any = layer.layer_norm1
-        blocks.append(Block(layer, norm, attention, qkv, projection, attention.num_heads))
+        heads: Any = attention.num_heads
+        blocks.append(Block(layer, norm, attention, qkv, projection, heads))
     return tuple(blocks)

@@ -4,6 +4,7 @@ from litevl.blip.checkpoint import CheckpointError
 from litevl.blip.load import load_blip
 from litevl.blip.repairs import enable_gradient_checkpointing, repair
 from litevl.blip.report import LoadReport
+from litevl.blip.save import save_blip
 from litevl.blip.tokenizer import enc_token_id, load_tokenizer
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "load_blip",
     "load_tokenizer",
     "repair",
+    "save_blip",
 ]

@@ -29,13 +29,26 @@ def retrieval_table(rows: Mapping[str, Mapping[str, Any]], title: str, caption: 
     return table
 
 
-def plain_table(title: str, header: list[str], rows: list[list[str]]) -> Table:
-    """A table with a name in the first column and numbers in the others."""
-    table = Table(title=title, title_justify="left")
-    for position, name in enumerate(header):
-        table.add_column(name, justify="right" if position else "left")
-    for row in rows:
-        table.add_row(*row)
+def category_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
+    """t2v R@1 of each kind of caption, and how many clips are told from their reversal where that was measured.
+
+    Args:
+        results: for each model, the metrics of both kinds of score with `order_accuracy` beside them.
+    """
+    first = next(iter(results.values()))
+    categories = list(first["reranked"]["t2v_r1_by_category"])
+    table = Table(title="By kind of caption", title_justify="left")
+    table.add_column("model and score")
+    for category in categories:
+        table.add_column(f"t2v R@1, {category}", justify="right")
+    if first["order_accuracy"]:
+        table.add_column("told from its reversal (chance 50)", justify="right")
+    for name, values in results.items():
+        for kind in ("contrastive", "reranked"):
+            cells = [f"{values[kind]['t2v_r1_by_category'][category]:.1f}" for category in categories]
+            if values["order_accuracy"]:
+                cells.append(f"{values['order_accuracy'][kind]:.1f}")
+            table.add_row(f"{name}, {kind}", *cells)
     return table
 
 

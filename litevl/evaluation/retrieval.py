@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from litevl.bootstrap import bootstrap_interval
 from litevl.metrics import metrics_of_ranks, named_statistics, ranks
@@ -29,7 +28,7 @@ class EvaluationConfig:
     """Processes that decode."""
 
 
-def ranks_of(scores: Scores, text_ids: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def ranks_of(scores: Scores) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Ranks of every text and of every video, per kind of score.
 
     Returns:
@@ -40,19 +39,19 @@ def ranks_of(scores: Scores, text_ids: Sequence[str]) -> dict[str, tuple[np.ndar
         "reranked": (scores.reranked_t2v, scores.reranked_v2t),
     }
     return {
-        kind: (ranks(t2v, text_ids, scores.video_ids), ranks(v2t.T, scores.video_ids, text_ids))
+        kind: (
+            ranks(t2v, scores.text_ids, scores.video_ids),
+            ranks(v2t.T, scores.video_ids, scores.text_ids),
+        )
         for kind, (t2v, v2t) in matrices.items()
     }
 
 
-def summarise(
-    scores: Scores, text_ids: Sequence[str], groups: Mapping[str, str], bootstrap: int = 0, seed: int = 0
-) -> dict[str, Any]:
+def summarise(scores: Scores, groups: Mapping[str, str], bootstrap: int = 0, seed: int = 0) -> dict[str, Any]:
     """The metrics of one evaluation.
 
     Args:
         scores: of every text with every video.
-        text_ids: the video that each text describes.
         groups: a group for each video id (MSR-VTT's category); each group's t2v R@1 is given on its own.
         bootstrap: resamples for 95% intervals; 0 for none.
         seed: of the bootstrap.
@@ -61,41 +60,38 @@ def summarise(
         `contrastive` and `reranked` metrics, named with their direction, in percent.
     """
     result: dict[str, Any] = {}
-    for kind, (t2v, v2t) in ranks_of(scores, text_ids).items():
+    for kind, (t2v, v2t) in ranks_of(scores).items():
         metrics: dict[str, Any] = dict(metrics_of_ranks(t2v, v2t))
-        of_text = np.array([groups.get(name, "") for name in text_ids])
+        of_text = np.array([groups.get(name, "") for name in scores.text_ids])
         if len(names := sorted(set(of_text.tolist()) - {""})) > 1:
             metrics["t2v_r1_by_category"] = {name: 100 * float((t2v[of_text == name] == 1).mean()) for name in names}
         if bootstrap:
-            metrics["intervals"] = _intervals(t2v, v2t, text_ids, scores.video_ids, bootstrap, seed)
+            metrics["intervals"] = _intervals(t2v, v2t, scores, bootstrap, seed)
         result[kind] = metrics
     return result
 
 
-def _intervals(
-    t2v: np.ndarray, v2t: np.ndarray, text_ids: Sequence[str], video_ids: Sequence[str], resamples: int, seed: int
-) -> dict[str, list[float]]:
+def _intervals(t2v: np.ndarray, v2t: np.ndarray, scores: Scores, resamples: int, seed: int) -> dict[str, list[float]]:
     intervals = {}
-    for direction, values, owners in (("t2v", t2v, text_ids), ("v2t", v2t, video_ids)):
+    for direction, values, owners in (("t2v", t2v, scores.text_ids), ("v2t", v2t, scores.video_ids)):
         for name, statistic in named_statistics().items():
             found = bootstrap_interval(values, statistic, resamples=resamples, seed=seed, groups=owners)
             intervals[f"{direction}_{name}"] = [found.low, found.high]
     return intervals
 
 
-def order_accuracy(scores: Scores, text_ids: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
-    """How often a clip is told from its time-reversed partner: the right caption scores above the reversed clip's.
+def order_accuracy(scores: Scores, pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """How often a clip is told from its time-reversed partner: its (first) caption scores above the other's.
 
     Args:
         scores: of every text with every video.
-        text_ids: the video that each text describes; the first text of a video counts.
         pairs: video ids of clips that are each other's reversal.
 
     Returns:
         Percent of both clips of every pair, by kind of score; 50 is chance and a tie counts half. Empty without pairs.
     """
     column = {name: index for index, name in enumerate(scores.video_ids)}
-    row = {name: index for index, name in reversed(list(enumerate(text_ids)))}
+    row = {name: index for index, name in reversed(list(enumerate(scores.text_ids)))}
     usable = [(a, b) for a, b in pairs if a in column and b in column and a in row and b in row]
     result: dict[str, float] = {}
     for kind, matrix in (("contrastive", scores.contrastive), ("reranked", scores.reranked_v2t)):
@@ -107,8 +103,3 @@ def order_accuracy(scores: Scores, text_ids: Sequence[str], pairs: Sequence[tupl
         if margins:
             result[kind] = 100 * float(np.mean([0.5 if margin == 0 else float(margin > 0) for margin in margins]))
     return result
-
-
-def split_of(items: Sequence[Any], process: int, processes: int) -> list[Any]:
-    """The share of one process: contiguous, sizes equal up to one."""
-    return [items[i] for i in torch.arange(len(items)).tensor_split(processes)[process].tolist()]

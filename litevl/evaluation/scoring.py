@@ -24,19 +24,23 @@ Matrix = Float[np.ndarray, "texts videos"]
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of every text with every video, higher is more alike; rows are texts, columns `video_ids`."""
+    """Scores of every text with every video, higher is more alike; rows are `text_ids`, columns `video_ids`."""
 
+    text_ids: tuple[str, ...]
+    """The video that each text describes."""
     video_ids: tuple[str, ...]
     contrastive: Matrix
     reranked_t2v: Matrix
     reranked_v2t: Matrix
     pairs_matched: int
+    """How many pairs went through cross-attention."""
 
 
 @torch.no_grad()
 def score_gallery(
     model: VideoTextRetrieval,
     texts: Sequence[str],
+    text_ids: Sequence[str],
     videos: Iterable[tuple[Sequence[str], Float[Tensor, "batch time 3 height width"]]],
     accelerator: Accelerator,
     *,
@@ -44,41 +48,48 @@ def score_gallery(
     pair_batch: int,
     num_videos: int | None = None,
 ) -> Scores:
-    """Scores all `texts` with all `videos`.
+    """Scores all texts with all videos.
 
     Args:
         model: in eval mode.
-        texts: every text of the gallery, the same on every process.
+        texts: every text, the same on every process.
+        text_ids: the video that each text describes. Texts of videos that do not come are left out.
         videos: ids and preprocessed clips in batches; this process's share.
         accelerator: of this run.
         k: candidates per query that are matched; clamped to the gallery. 0 leaves matching out.
         pair_batch: pairs matched at a time.
-        num_videos: of this process, for the progress bar.
+        num_videos: how many come on this process, for the progress bar.
 
     Returns:
-        The same scores on every process.
+        The same scores on every process, videos in the order of their ids.
+
+    Raises:
+        ValueError: no video came, on no process.
     """
-    progress = accelerator.is_main_process
-    ids, features = _encode_videos(model, videos, accelerator, num_videos if progress else None)
-    text = _encode_texts(model, texts, accelerator)
-    own_embed = features.embed.cpu() if features is not None else torch.zeros(0, text.embed.shape[1])
-    shards = gather_objects((ids, own_embed))
-    all_ids = [name for shard_ids, _ in shards for name in shard_ids]
-    similarity = (text.embed.cpu() @ torch.cat([embed for _, embed in shards]).T).numpy().astype(np.float64)
-    first = sum(len(shard_ids) for shard_ids, _ in shards[: accelerator.process_index])
+    own_ids, features = _encode_videos(model, videos, accelerator, num_videos)
+    shards = gather_objects((own_ids, None if features is None else features.embed))
+    video_ids = [name for ids, _ in shards for name in ids]
+    if not video_ids:
+        raise ValueError("no video to evaluate: every one was missing or unreadable")
+    kept = [row for row, name in enumerate(text_ids) if name in set(video_ids)]
+    text_ids = [text_ids[row] for row in kept]
+    text = _encode_texts(model, [texts[row] for row in kept], accelerator)
+    embed = torch.cat([part for _, part in shards if part is not None])
+    similarity = (text.embed.cpu() @ embed.T).numpy().astype(np.float64)
     for_text, for_video = candidates(similarity, k), candidates(similarity.T, k).T
     wanted = for_text | for_video
-    own = _match(model, text, features, wanted[:, first : first + len(ids)], accelerator, pair_batch)
+    first = sum(len(ids) for ids, _ in shards[: accelerator.process_index])
+    own = _match(model, text, features, wanted[:, first : first + len(own_ids)], accelerator, pair_batch)
     matched = np.concatenate(gather_objects(own), axis=1)
-    # Order by id, so that the result does not depend on how the videos were shared out.
-    order = sorted(range(len(all_ids)), key=all_ids.__getitem__)
-    columns = (similarity, matched, for_text, for_video)
-    similarity, matched, for_text, for_video = (value[:, order] for value in columns)
+    # In the order of ids the result does not depend on how the videos were shared out.
+    order = np.argsort(video_ids, kind="stable")
+    similarity, matched = similarity[:, order], matched[:, order]
     return Scores(
-        tuple(all_ids[column] for column in order),
+        tuple(text_ids),
+        tuple(video_ids[column] for column in order),
         similarity,
-        rerank(similarity, matched, for_text),
-        rerank(similarity, matched, for_video),
+        rerank(similarity, matched, for_text[:, order]),
+        rerank(similarity, matched, for_video[:, order]),
         int(wanted.sum()),
     )
 
@@ -106,11 +117,12 @@ def _encode_videos(
     model: VideoTextRetrieval,
     videos: Iterable[tuple[Sequence[str], Tensor]],
     accelerator: Accelerator,
-    total: int | None,
+    num_videos: int | None,
 ) -> tuple[list[str], VideoFeatures | None]:
     ids: list[str] = []
     parts: list[VideoFeatures] = []
-    with tqdm(total=total, unit="video", desc="encode videos", disable=total is None, leave=False) as bar:
+    hidden = not accelerator.is_main_process
+    with tqdm(total=num_videos, unit="video", desc="encode videos", disable=hidden, leave=False) as bar:
         for names, pixels in videos:
             with accelerator.autocast():
                 encoded = model.encode_video(pixels)

@@ -1,26 +1,30 @@
 """Training with Accelerate: what is trained, the loop, the run folder and its resumable state."""
 
+from .caption_batches import CaptionBatches
 from .checkpoint import Progress, load_state, save_state
 from .fit import Batch, Batches, LossNotFinite, TrainingConfig, fit, learning_rate, make_optimizer
 from .launch import start_accelerator
-from .run_folder import RunFolder, new_run_name, read_json
+from .run_folder import RunFolder, describe_changes, new_run_name, read_config, read_json
 from .trainable import LoraSettings, Train, load_lora, save_lora, select_trainable
 
 __all__ = [
     "Batch",
     "Batches",
+    "CaptionBatches",
     "LoraSettings",
     "LossNotFinite",
     "Progress",
     "RunFolder",
     "Train",
     "TrainingConfig",
+    "describe_changes",
     "fit",
     "learning_rate",
     "load_lora",
     "load_state",
     "make_optimizer",
     "new_run_name",
+    "read_config",
     "read_json",
     "save_lora",
     "save_state",

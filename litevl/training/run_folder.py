@@ -4,8 +4,11 @@ import json
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import dacite
+
+Config = TypeVar("Config")
 CONFIG_NAME, METRICS_NAME, LOG_NAME = "config.json", "metrics.json", "log.jsonl"
 
 
@@ -67,6 +70,34 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: expected a JSON file of a finished run; {error}") from error
+
+
+def read_config(kind: type[Config], folder: Path) -> Config:
+    """The config that a run folder was made with, as the recipe's dataclass.
+
+    Raises:
+        ValueError: the file is not there, or holds what the dataclass does not.
+    """
+    stored = read_json(folder / CONFIG_NAME)
+    try:
+        return dacite.from_dict(kind, stored, dacite.Config(cast=[Path, tuple], strict=True))
+    except dacite.DaciteError as error:
+        raise ValueError(f"{folder / CONFIG_NAME}: not a config of this recipe and version; {error}") from error
+
+
+def describe_changes(before: Any, after: Any, name: str = "") -> list[str]:
+    """Lines such as ``evaluation.k: 128 -> 16`` for every value that differs; numbers equal to 1e-6 do not."""
+    before, after = to_json(before), to_json(after)
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [*before, *(key for key in after if key not in before)]
+        return [
+            line
+            for key in keys
+            for line in describe_changes(before.get(key), after.get(key), f"{name}.{key}" if name else key)
+        ]
+    if isinstance(before, float) and isinstance(after, float) and abs(before - after) < 1e-6:
+        return []
+    return [] if before == after else [f"{name}: {before} -> {after}"]
 
 
 def to_json(value: Any) -> Any:
