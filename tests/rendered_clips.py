@@ -37,15 +37,20 @@ def render(
     pixels: str = "yuv420p",
     milliseconds: list[int] | None = None,
     container: dict[str, str] | None = None,
+    colorspace: int | None = None,
 ) -> Path:
     """Write a clip of `frames` pictures at 25 frames a second, or at the times given."""
     with av.open(str(path), "w", options=container or {}) as file:
         stream: Any = file.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        if colorspace is not None:
+            stream.codec_context.colorspace = colorspace
         if milliseconds:
             stream.codec_context.time_base = Fraction(1, 1000)
         for place in range(frames):
             frame = av.VideoFrame.from_ndarray(picture(place, height, width), "rgb24")
+            if colorspace is not None:
+                frame = frame.reformat(format=pixels, dst_colorspace=colorspace)
             frame.pts = milliseconds[place] if milliseconds else place
             frame.time_base = Fraction(1, 1000 if milliseconds else 25)
             file.mux(stream.encode(frame))

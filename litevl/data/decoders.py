@@ -9,6 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 import av
 import numpy as np
 import torch
+from av.video.reformatter import Colorspace
 from jaxtyping import Float64, Int64, UInt8
 
 from litevl.data.video_index import ONE_FRAME_PER_PACKET, VideoError, VideoIndex, best_stream, open_container
@@ -18,6 +19,8 @@ DecoderName = Literal["decord", "pyav", "torchcodec"]
 # Containers in which each was seen to give the frames that were asked for, in any order of reading.
 DECORD_CONTAINERS = frozenset({"mov", "matroska", "flv", "avi"})
 TORCHCODEC_CONTAINERS = frozenset({"mov", "matroska", "flv", "avi", "asf", "gif", "ogg"})
+
+COLORSPACES = {int(space): space for space in Colorspace}
 
 
 @runtime_checkable
@@ -270,7 +273,9 @@ class PyAVReader:
 
 def rgb(frame: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
     """A frame's picture as it is to be shown: RGB, and turned as its display matrix says."""
-    picture = frame.to_ndarray(format="rgb24")
+    # Named, because PyAV before 17 takes every source for BT.601, and HD's BT.709 is up to 30 grey levels off by it.
+    source = COLORSPACES.get(frame.colorspace, Colorspace.ITU601)
+    picture = frame.to_ndarray(format="rgb24", src_colorspace=source, dst_colorspace=Colorspace.ITU601)
     quarter_turns = round(frame.rotation / 90)  # counter-clockwise, as numpy's
     return np.ascontiguousarray(np.rot90(picture, quarter_turns)) if quarter_turns else picture
 

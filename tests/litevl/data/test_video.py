@@ -26,6 +26,7 @@ CLIPS = {
     "one_key.mp4": ({"options": {**H264, "g": "250"}}, range(40), ()),
     "no_b_frames.mp4": ({"options": {**H264, "bf": "0", "g": "10"}}, range(40), ()),
     "many_b_frames.mp4": ({"options": {**H264, "bf": "8", "b_strategy": "0", "g": "20"}}, range(40), ()),
+    "hd_colours.mp4": ({"options": H264, "colorspace": 1}, range(40), ()),
     "one_frame.mp4": ({"frames": 1, "options": H264}, range(1), ()),
     "odd_size.mp4": ({"height": 67, "width": 97, "pixels": "yuv444p", "options": H264}, range(40), ()),
     "odd_size.webm": ({"height": 67, "width": 97, "codec": "libvpx-vp9", "options": {"crf": "9"}}, range(40), ()),
@@ -106,9 +107,11 @@ def test_same_frames_same_order_same_colours(clip, decoder):
 
 
 @pytest.mark.parametrize("decoder", ["auto", *DECODERS])
-def test_colours_are_the_sources(plain_clip, decoder):
+@pytest.mark.parametrize("colorspace", [None, 1, 5])
+def test_colours_are_the_sources(clip_folder, decoder, colorspace):
     skip_if_absent(decoder)
-    frame = read_frames(plain_clip, 1, decoder=decoder)[0]
+    path = render(clip_folder / f"colours_{colorspace}.mp4", 3, options=H264, colorspace=colorspace)
+    frame = read_frames(path, 1, decoder=decoder)[0]
     for place, colour in enumerate(COLOURS):
         seen = frame[16, 12 + 24 * place].astype(int)
         assert np.abs(seen - colour).max() <= 6, (seen, colour)
