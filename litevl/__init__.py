@@ -1,0 +1,26 @@
+"""LiteVL: BLIP, an image-language model, made into a video-language model on your own data.
+
+    from litevl import load_blip, VideoTextRetrieval
+    from litevl.adapters import LiteVLConfig, plug
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from litevl.blip import load_blip
+    from litevl.models import VideoTextRetrieval
+
+__all__ = ["VideoTextRetrieval", "load_blip"]
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up on first use: `litevl.metrics` works alone and must not wait for torch and transformers.
+    if name == "load_blip":
+        from litevl.blip import load_blip
+
+        return load_blip
+    if name == "VideoTextRetrieval":
+        from litevl.models import VideoTextRetrieval
+
+        return VideoTextRetrieval
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,9 +5,9 @@
     python recipes/msrvtt_retrieval.py --data.root /data/msrvtt --backbone model_base_retrieval_coco.pth --epochs 0
     python recipes/msrvtt_retrieval.py --evaluate runs/msrvtt_retrieval-...
 
-With no arguments it runs on the embedded corpus (rendered on first use) with the small BLIP that ships with litevl. Half
-of that corpus can only be told apart by the order of frames, so the tables it ends with set frozen frame-average BLIP,
-which cannot see order, beside LiteVL. `--epochs 0` is zero-shot evaluation of the unadapted BLIP as BLIP's own video
+With no arguments it runs on the embedded corpus (rendered on first use) with the small BLIP that ships with litevl.
+Half of that corpus can only be told apart by the order of frames, so the tables it ends with set frozen frame-average
+BLIP, which cannot see order, beside LiteVL. `--epochs 0` is zero-shot evaluation of the unadapted BLIP as BLIP's own video
 evaluation does it (8 frames, frame-wise tokens, mean of frame embeddings, top 128 re-ranked by ITM + ITC).
 """
 
@@ -129,8 +129,9 @@ def main(config: Config) -> dict[str, Any]:
     again = config.evaluate is not None
     output_dir = config.evaluate or config.output_dir or new_run_name("msrvtt_retrieval")
     accelerator = start(config, output_dir)
-    run = RunFolder(output_dir, config, resume=config.resume or again, write=accelerator.is_main_process and not again)
-    data = load_retrieval_data(config.data, progress=accelerator.is_main_process)
+    run = None if again else RunFolder(output_dir, config, config.resume, write=accelerator.is_main_process)
+    training = config.training.epochs > 0
+    data = load_retrieval_data(config.data, training=training, progress=accelerator.is_main_process)
     blip = load_backbone(config, config.backbone, accelerator)
     accelerator.print(blip.load_report, data.summary(), sep="\n")
 
@@ -141,11 +142,12 @@ def main(config: Config) -> dict[str, Any]:
         metrics["results"]["frame average"] = evaluate(frame_average, data, "test", config, accelerator)
         unplug(blip)
     if config.training.epochs:
-        if not again:
+        if run is not None:
             metrics["epochs"] = train(blip, data, config, accelerator, run)
         model = load_run(config, output_dir, accelerator)
         metrics["results"]["LiteVL"] = evaluate(model, data, "test", config, accelerator)
-    run.write_json("metrics.json", metrics)
+    if run is not None:
+        run.write_json("metrics.json", metrics)
     if accelerator.is_main_process:
         report(metrics)
         print(compare(metrics, output_dir) if again else f"run folder: {output_dir}")
@@ -337,9 +339,10 @@ def report(metrics: dict[str, Any]) -> None:
     first = next(iter(results.values()))
     caption = (
         f"{stamp['dataset']}, test {stamp['test_split']}: {first['coverage']}; gallery "
-        f"{first['reranked']['t2v_gallery']} videos, {first['reranked']['v2t_gallery']} texts; top {stamp['k']} re-ranked "
-        f"by ITM + ITC; {stamp['num_frames']} frames of {stamp['image_size']} px; train {stamp['train_split']}, selected "
-        f"on {stamp['selected_on']}; backbone {stamp['backbone']['source']} {stamp['backbone']['fingerprint']}"
+        f"{first['reranked']['t2v_gallery']} videos, {first['reranked']['v2t_gallery']} texts; top {stamp['k']} "
+        f"re-ranked by ITM + ITC; {stamp['num_frames']} frames of {stamp['image_size']} px; train "
+        f"{stamp['train_split']}, selected on {stamp['selected_on']}; backbone {stamp['backbone']['source']} "
+        f"{stamp['backbone']['fingerprint']}"
     )
     tables = [retrieval_table(rows, "Text-video retrieval", caption)]
     if "t2v_r1_by_category" in first["reranked"]:

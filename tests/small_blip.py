@@ -48,6 +48,7 @@ def make_blip(tokenizer, seed: int = 0, layers: int = 3):
             "encoder_hidden_size": 128,
             "max_position_embeddings": 40,
             "bos_token_id": tokenizer.bos_token_id,
+            "sep_token_id": tokenizer.sep_token_id,
         },
         projection_dim=64,
         image_text_hidden_size=64,

@@ -92,8 +92,13 @@ class RetrievalData:
         return self.coverage[split].without(v.video_id for v in self.splits[split] if v.video_id not in come)
 
 
-def load_retrieval_data(config: RetrievalDataConfig, *, progress: bool = True) -> RetrievalData:
+def load_retrieval_data(config: RetrievalDataConfig, *, training: bool = True, progress: bool = True) -> RetrievalData:
     """Finds the annotations and the files of every split, and applies the policy for what is missing.
+
+    Args:
+        config: where, which splits, and the policy.
+        training: False asks for the test split alone, for which its own annotation file is enough.
+        progress: show progress bars.
 
     Raises:
         AnnotationError: no annotations that make the splits, or damaged ones.
@@ -102,7 +107,7 @@ def load_retrieval_data(config: RetrievalDataConfig, *, progress: bool = True) -
     root = ensure_corpus(progress=progress) if config.root is None else config.root
     train_split: TrainSplit = "full" if config.root is None else config.train_split
     test_split: TestSplit = "full" if config.root is None else config.test_split
-    found = load_msrvtt(root, train_split, test_split, config.schema)
+    found = load_msrvtt(root, train_split if training else None, test_split, config.schema)
     folder = VideoFolder(root)
     splits: dict[Split, tuple[VideoCaptions, ...]] = {}
     coverage: dict[Split, Coverage] = {}
@@ -168,7 +173,7 @@ class Gallery:
 
     def __iter__(self) -> Iterator[tuple[list[str], Float[Tensor, "batch time 3 height width"]]]:
         for batch in self.loader:
-            self.skipped += [video.video_id for video in batch["skipped"]]
+            self.skipped += batch["bad"]
             if batch["video_id"]:
                 yield batch["video_id"], normalize(batch["frames"].to(self.device), self.preprocess)
 

@@ -41,7 +41,7 @@ def score_gallery(
     model: VideoTextRetrieval,
     texts: Sequence[str],
     text_ids: Sequence[str],
-    videos: Iterable[tuple[Sequence[str], Float[Tensor, "batch time 3 height width"]]],
+    videos: Iterable[tuple[Sequence[str], Float[Tensor, "_ time 3 height width"]]],
     accelerator: Accelerator,
     *,
     k: int,

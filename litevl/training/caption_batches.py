@@ -77,12 +77,11 @@ class CaptionBatches:
         """
         self.sampler.set_epoch(epoch, start)
         for items in self.loader:
-            if items["skipped"] and self.accelerator.num_processes > 1:
-                bad = items["skipped"][0]
+            if items["bad"] and self.accelerator.num_processes > 1:
                 raise VideoError(
-                    bad.video_id,
-                    f"{bad.reason}; processes need batches of one size, so find such files before the run with "
-                    "--data.check-decoding",
+                    items["bad"][0],
+                    f"{items['reasons'][0]}; processes need batches of one size, so find such files before the run "
+                    "with --data.check-decoding",
                 )
             if len(items["video_id"]) < 2:
                 continue

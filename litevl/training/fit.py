@@ -200,4 +200,6 @@ def _step(
         accelerator.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], config.clip_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return sums
+    # What is logged is the loss of the global batch, whatever the number of processes.
+    means = accelerator.reduce(torch.tensor(list(sums.values()), device=accelerator.device), reduction="mean")
+    return dict(zip(sums, means.tolist(), strict=True))

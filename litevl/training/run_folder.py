@@ -24,15 +24,17 @@ class RunFolder:
         path: made if it is not there.
         config: the resolved config, written to `config.json`.
         resume: go on with the run that the folder holds.
-        write: False on all processes but the main one.
+        write: False on all processes but the main one, which then neither look nor write.
 
     Raises:
         FileExistsError: if the folder holds a run and `resume` is not set.
         ValueError: if it holds a run of another config.
     """
 
-    def __init__(self, path: Path, config: Any, *, resume: bool = False, write: bool = True):
+    def __init__(self, path: Path, config: Any, resume: bool = False, *, write: bool = True):
         self.path, self.write = path, write
+        if not write:
+            return
         stored = path / CONFIG_NAME
         if stored.is_file() and not resume:
             raise FileExistsError(
@@ -44,7 +46,7 @@ class RunFolder:
             differing = [key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key)]
             if differing := [key for key in sorted(differing) if key not in ("resume", "output_dir")]:
                 raise ValueError(f"{path}: holds a run with another config; these differ: {', '.join(differing)}")
-        elif write:
+        else:
             path.mkdir(parents=True, exist_ok=True)
             self.write_json(CONFIG_NAME, mine)
 

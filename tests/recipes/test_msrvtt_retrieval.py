@@ -1,0 +1,242 @@
+"""The main job through its `main`, on real files and a random backbone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msrvtt_retrieval as recipe
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from litevl.adapters import LiteVLConfig
+from litevl.data.coverage import UnusableVideosError
+from litevl.evaluation.retrieval import EvaluationConfig
+from litevl.losses import RetrievalLossConfig
+from litevl.training import TrainingConfig
+
+RECIPE = Path(recipe.__file__)
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft 0.21 on 5.23
+
+
+@pytest.fixture
+def config(corpus, backbone, tmp_path):
+    """One epoch of two steps."""
+    return recipe.Config(
+        TrainingConfig(epochs=1, batch_size=8, lr=1e-3, precision="no"),
+        EvaluationConfig(k=4, batch_size=4, pair_batch=16, workers=0),
+        backbone=str(backbone),
+        data=recipe.RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0),
+        adapter=LiteVLConfig(num_frames=3),
+        baseline=False,
+        output_dir=tmp_path / "run",
+    )
+
+
+def steps(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_writes_all_that_another_needs(config, capsys):
+    metrics = recipe.main(replace(config, baseline=True))
+    folder = config.output_dir
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        *("config.json", "metrics.json", "adapter_config.json", "adapter_model.safetensors", "state.pt", "log.jsonl"),
+    }
+    assert json.loads((folder / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
+    assert len(steps(folder)) == 2
+    assert all(value == value for step in steps(folder) for value in step.values())
+    results, stamp = metrics["results"], metrics["protocol"]
+    assert set(results) == {"frame average", "LiteVL"}
+    for values in results.values():
+        assert values["contrastive"]["t2v_gallery"] == values["reranked"]["v2t_gallery"] == 8
+        assert values["coverage"] == "coverage 8/8"
+        assert set(values["order_accuracy"]) == {"contrastive", "reranked"}
+        assert set(values["reranked"]["t2v_r1_by_category"]) == {
+            *("static", "order of movement", "order of appearance", "event"),
+        }
+    # A clip and its reversal have one frame average, so of each pair one is right and one is wrong.
+    assert results["frame average"]["order_accuracy"]["contrastive"] == 50.0
+    assert stamp["selected_on"] == "val"
+    assert (stamp["num_frames"], stamp["image_size"], stamp["k"]) == (3, 48, 4)
+    assert len(stamp["backbone"]["fingerprint"]) == 16
+    out = capsys.readouterr().out
+    for text in ("t2v R@1", "v2t R@10", "frame average, reranked", "coverage 8/8", "top 4 re-ranked", "trainable"):
+        assert text in out
+    tensors = load_file(folder / "adapter_model.safetensors")
+    assert "heads.temperature" in tensors
+    assert all(
+        "temporal_attention" in name or "time_embedding" in name for name in set(tensors) - {"heads.temperature"}
+    )
+
+
+def test_the_same_seed_gives_the_same_losses_with_and_without_workers(config, tmp_path):
+    recipe.main(config)
+    again = replace(config, output_dir=tmp_path / "again", data=replace(config.data, workers=2))
+    recipe.main(again)
+    other = replace(config, output_dir=tmp_path / "other", seed=1)
+    recipe.main(other)
+    assert steps(config.output_dir) == steps(again.output_dir)
+    assert steps(config.output_dir)[0]["loss"] != steps(other.output_dir)[0]["loss"]
+    first, second = (load_file(c.output_dir / "adapter_model.safetensors") for c in (config, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_is_evaluated_again_from_its_folder_alone(config, backbone, capsys):
+    metrics = recipe.main(config)
+    before = {path.name: path.read_bytes() for path in config.output_dir.iterdir()}
+    again = recipe.main(recipe.parse(["--evaluate", str(config.output_dir)]))
+    assert again["results"] == metrics["results"]
+    assert "equal to the run's metrics.json" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in config.output_dir.iterdir()} == before
+    recipe.main(recipe.parse(["--evaluate", str(config.output_dir), "--evaluation.k", "2"]))
+    out = capsys.readouterr().out
+    assert "not as in the run: evaluation.k: 4 -> 2" in out
+    assert "differs from the run's metrics.json" in out
+
+
+def test_zero_epochs_evaluate_the_unadapted_backbone(config):
+    metrics = recipe.main(replace(config, baseline=True, training=replace(config.training, epochs=0)))
+    assert set(metrics["results"]) == {"frame average"}
+    assert metrics["protocol"]["train"] == "nothing (zero-shot)"
+    assert not (config.output_dir / "adapter_model.safetensors").exists()
+
+
+def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch):
+    training = replace(config.training, epochs=3, select_on="last")
+    whole = replace(config, training=training)
+    recipe.main(whole)
+    parts = replace(whole, output_dir=tmp_path / "parts")
+
+    def stop(model, config, run):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        saved = recipe.save_model
+        patch.setattr(
+            recipe,
+            "save_model",
+            lambda m, c, r: saved(m, c, r) if not (r.path / "state.pt").exists() else stop(m, c, r),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            recipe.main(parts)
+    recipe.main(replace(parts, resume=True))
+    first, second = (load_file(c.output_dir / "adapter_model.safetensors") for c in (whole, parts))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    with pytest.raises(FileExistsError, match="--resume"):
+        recipe.main(parts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train": "adapters+lora"},
+        {"train": "all", "heads": "copied"},
+        {"heads": "copied", "loss": RetrievalLossConfig(momentum=0.995, queue_size=12)},
+        {"adapter": LiteVLConfig(num_frames=3, scaling="conditional", cls="frame", layers=(1,))},
+    ],
+    ids=["lora", "all", "momentum and queue", "conditional"],
+)
+def test_whatever_is_trained_comes_back_from_the_folder(config, change):
+    config = replace(config, **change)
+    metrics = recipe.main(config)
+    again = recipe.main(recipe.parse(["--evaluate", str(config.output_dir)]))
+    assert again["results"] == metrics["results"]
+
+
+def test_checkpointing_bf16_accumulation_and_all_captions(config):
+    training = replace(config.training, gradient_checkpointing=True, precision="bf16", accumulation=2)
+    metrics = recipe.main(replace(config, training=training, data=replace(config.data, captions="all")))
+    assert metrics["protocol"]["precision"] == "bf16"
+    # Every caption is a row; rows that do not fill a batch wait for another epoch's order.
+    assert len(steps(config.output_dir)) >= 5
+
+
+def test_tensorboard(config):
+    pytest.importorskip("tensorboard")
+    recipe.main(replace(config, training=replace(config.training, tracker="tensorboard")))
+    assert list(config.output_dir.rglob("events.out.tfevents.*"))
+
+
+class TestMissingVideos:
+    @pytest.fixture
+    def spoiled(self, config, corpus, tmp_path):
+        folder = tmp_path / "spoiled"
+        shutil.copytree(corpus, folder)
+        sentences = json.loads((folder / "MSRVTT_data.json").read_text())["videos"]
+        test = [video["video_id"] for video in sentences if video["split"] == "test"]
+        (folder / "videos" / f"{test[0]}.mp4").unlink()
+        (folder / "videos" / f"{test[5]}.mp4").write_bytes(b"not a video")
+        return replace(config, data=replace(config.data, root=folder)), test
+
+    def test_are_an_error_that_names_them(self, spoiled):
+        config, test = spoiled
+        with pytest.raises(UnusableVideosError, match=test[0]):
+            recipe.main(config)
+
+    def test_are_skipped_by_choice_and_said(self, spoiled):
+        config, test = spoiled
+        metrics = recipe.main(replace(config, data=replace(config.data, on_bad_video="skip")))
+        result = metrics["results"]["LiteVL"]
+        assert result["coverage"] == f"coverage 6/8 (missing: {test[0]}, {test[5]})"
+        assert result["reranked"]["t2v_queries"] == result["reranked"]["t2v_gallery"] == 6
+        assert metrics["protocol"]["coverage"]["test"] == f"coverage 7/8 (missing: {test[0]})"
+
+
+class TestCommandLine:
+    def test_defaults_follow_the_data(self, tmp_path):
+        assert recipe.parse([]) == recipe.EMBEDDED
+        mine = recipe.parse(["--data.root", str(tmp_path), "--backbone", "x/y"])
+        assert mine.training == recipe.MSRVTT.training
+        assert (mine.data.root, mine.backbone) == (tmp_path, "x/y")
+
+    def test_names_of_the_readme(self):
+        config = recipe.parse(
+            ["--train", "adapters+lora", "--epochs", "2", "--adapter.layers", "2", "3", "--pooling.mode", "mean"]
+        )
+        assert (config.train, config.training.epochs) == ("adapters+lora", 2)
+        assert (config.adapter.layers, config.pooling.mode) == ((2, 3), "mean")
+
+    def test_selection_on_missing_validation_is_refused(self, config):
+        data = type("Data", (), {"splits": {"val": ()}})()
+        wanted = replace(config, training=replace(config.training, select_on="val"))
+        with pytest.raises(ValueError, match="no validation videos"):
+            recipe.selection_split(wanted, data)
+        assert recipe.selection_split(config, data) == "last"
+
+    def test_help_teaches(self):
+        done = subprocess.run([sys.executable, str(RECIPE), "--help"], capture_output=True, text=True, check=True)
+        for text in ("--data.root", "--backbone", "--train", "--adapter.scaling", "--epochs", "zero-shot"):
+            assert text in done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(config, tmp_path):
+    """The same global batches: losses and metrics agree to 1e-4."""
+    single = recipe.main(config)
+    double = tmp_path / "double"
+    arguments = [
+        *("--data.root", config.data.root, "--data.train-split", "full", "--data.test-split", "full"),
+        *("--data.workers", 0, "--evaluation.workers", 0, "--backbone", config.backbone, "--no-baseline"),
+        *("--epochs", 1, "--batch-size", 8, "--lr", 1e-3, "--precision", "no", "--evaluation.k", 4),
+        *("--adapter.num-frames", 3, "--output-dir", double),
+    ]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = {**os.environ, "LITEVL_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    command = [*launch, str(RECIPE), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((double / "metrics.json").read_text())
+    assert metrics["protocol"]["processes"] == 2
+    for one, two in zip(steps(config.output_dir), steps(double), strict=True):
+        assert one == pytest.approx(two, abs=1e-4)
+    for kind in ("contrastive", "reranked"):
+        one, two = (m["results"]["LiteVL"][kind] for m in (single, metrics))
+        assert {k: v for k, v in one.items() if not isinstance(v, dict)} == pytest.approx(
+            {k: v for k, v in two.items() if not isinstance(v, dict)}, abs=1e-4
+        )
