@@ -1,7 +1,7 @@
 """LiteVL: BLIP, an image-language model, made into a video-language model on your own data.
 
-    from litevl import load_blip, VideoTextRetrieval
-    from litevl.adapters import LiteVLConfig, plug
+from litevl import load_blip, VideoTextRetrieval
+from litevl.adapters import LiteVLConfig, plug
 """
 
 from typing import TYPE_CHECKING, Any

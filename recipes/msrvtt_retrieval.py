@@ -7,8 +7,8 @@
 
 With no arguments it runs on the embedded corpus (rendered on first use) with the small BLIP that ships with litevl.
 Half of that corpus can only be told apart by the order of frames, so the tables it ends with set frozen frame-average
-BLIP, which cannot see order, beside LiteVL. `--epochs 0` is zero-shot evaluation of the unadapted BLIP as BLIP's own video
-evaluation does it (8 frames, frame-wise tokens, mean of frame embeddings, top 128 re-ranked by ITM + ITC).
+BLIP, which cannot see order, beside LiteVL. `--epochs 0` is zero-shot evaluation of the unadapted BLIP as BLIP's own
+video evaluation does it: 8 frames, frame-wise tokens, mean of frame embeddings, top 128 re-ranked by ITM + ITC.
 """
 
 import sys
@@ -106,8 +106,9 @@ class Config:
 
 
 EMBEDDED = Config(
-    TrainingConfig(epochs=16, batch_size=64, lr=1e-3),
+    TrainingConfig(epochs=10, batch_size=32, lr=1e-3),
     EvaluationConfig(k=32, batch_size=50, pair_batch=256),
+    adapter=LiteVLConfig(num_frames=6),
 )
 """The defaults on the embedded corpus."""
 

@@ -32,9 +32,9 @@ print("equal")
 
 @pytest.mark.parametrize("scaling", ["learned", "conditional"])
 def test_compiles_to_one_graph_with_equal_outputs(vocab_file, scaling):
-    tests = Path(__file__).resolve().parents[1]
+    support = Path(__file__).resolve().parents[1] / "support"
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tests), str(vocab_file), scaling],
+        [sys.executable, "-c", PROGRAM, str(support), str(vocab_file), scaling],
         capture_output=True,
         text=True,
         check=False,

@@ -9,7 +9,7 @@ from litevl.corpus.meaning import CATEGORIES, SHAPES, Thing, sample_meaning
 from litevl.corpus.stills import still_marks, still_pairs
 
 KINDS = [kind for kinds in CATEGORIES for kind in kinds]
-SQUARE, CIRCLE = Thing("red", "square"), Thing("orange", "circle")
+SQUARE, CIRCLE = Thing("red", "square"), Thing("white", "circle")
 GRAY = Ground("plain", "gray")
 
 
@@ -38,14 +38,20 @@ def test_movement_goes_where_the_kind_says(kind, axis, sign):
     assert len({(m[0].x, m[0].y) for m in _marks_of(frames, CIRCLE)}) == 1
 
 
-def test_growth_and_passing():
+def test_growth_grows():
     rng = random.Random(1)
     sizes = [m[0].radius for m in _marks_of(clip_frames(sample_meaning("grow", SQUARE, CIRCLE, rng), rng), SQUARE)]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 2 * sizes[0]
-    frames = clip_frames(sample_meaning("pass", SQUARE, CIRCLE, rng), rng)
-    assert _marks_of(frames, SQUARE)[0][0].x < _marks_of(frames, SQUARE)[-1][0].x
-    assert _marks_of(frames, CIRCLE)[0][0].x > _marks_of(frames, CIRCLE)[-1][0].x
+
+
+def test_a_turn_changes_the_colour_in_place():
+    rng = random.Random(1)
+    meaning = sample_meaning("turn", SQUARE, CIRCLE, rng)
+    frames = clip_frames(meaning, rng)
+    before, after = (_marks_of(frames, thing) for thing in (meaning.first, meaning.third))
+    assert [len(m) for m in before] == [1 - len(m) for m in after]
+    assert (before[0][0].x, before[0][0].y) == (after[-1][0].x, after[-1][0].y)
 
 
 def test_things_appear_one_after_the_other():
