@@ -5,8 +5,8 @@
     python recipes/msrvtt_ablation.py --data.root /data/msrvtt --backbone Salesforce/blip-itm-base-coco
 
 Each run is a run folder of recipes/msrvtt_retrieval.py under --ablation-dir; finished ones are not run again, so an
-interrupted ablation goes on where it stopped. Every flag of the main job is taken and holds for all runs. The last epoch
-is evaluated, not a selected one, so that no variant gains by selection.
+interrupted ablation goes on where it stopped. Every flag of the main job is taken and holds for all runs. The last
+epoch is evaluated, not a selected one, so that no variant gains by selection.
 """
 
 import statistics
