@@ -1,0 +1,62 @@
+"""The ablation: one run folder per variant and seed, finished ones kept, a table with the spread."""
+
+from dataclasses import replace
+
+import msrvtt_ablation as ablation
+import msrvtt_retrieval as retrieval
+import pytest
+
+from litevl.adapters import LiteVLConfig
+from litevl.evaluation.retrieval import EvaluationConfig
+from litevl.training import TrainingConfig
+
+
+@pytest.fixture
+def config(corpus, backbone, tmp_path):
+    base = retrieval.Config(
+        TrainingConfig(epochs=1, batch_size=16, lr=1e-3, precision="no"),
+        EvaluationConfig(k=4, batch_size=8, pair_batch=64, workers=0),
+        backbone=str(backbone),
+        data=retrieval.RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0),
+        adapter=LiteVLConfig(num_frames=2),
+    )
+    variants = ("LiteVL", "no temporal attention, heads trained", "pooling none")
+    return ablation.Config(base, variants, (0, 1), tmp_path / "runs", tmp_path / "RESULTS.md")
+
+
+def test_runs_every_variant_and_seed_once(config, capsys, monkeypatch):
+    results = ablation.main(config)
+    assert list(results) == ["frozen frame average", *config.variants]
+    assert [len(found) for found in results.values()] == [1, 2, 2, 2]
+    assert len(list(config.ablation_dir.iterdir())) == 6
+    page = config.markdown.read_text()
+    assert page.count("±") == 3 * len(ablation.COLUMNS) + 1
+    assert "python recipes/msrvtt_ablation.py" in page
+    monkeypatch.setattr(retrieval, "main", lambda config: pytest.fail("ran again"))
+    capsys.readouterr()
+    assert ablation.main(config) == results
+    assert "Ablation" in capsys.readouterr().out
+
+
+def test_a_folder_of_other_settings_is_refused(config):
+    one = replace(config, variants=("LiteVL",), seeds=(0,))
+    ablation.main(one)
+    with pytest.raises(ValueError, match="other settings"):
+        ablation.main(replace(one, base=replace(one.base, heads="copied")))
+    with pytest.raises(ValueError, match="nonsense"):
+        ablation.main(replace(one, variants=("nonsense",)))
+
+
+def test_every_variant_changes_what_it_says():
+    base = retrieval.EMBEDDED
+    made = {name: change(base) for name, change in ablation.VARIANTS.items()}
+    assert made["LiteVL"] == base
+    assert len({repr(config) for config in made.values()}) == len(made)
+    assert made["scaling none"].adapter == replace(base.adapter, scaling="none")
+    assert made["cls frame"].adapter == replace(base.adapter, cls="frame")
+    assert made["pooling mean"].pooling.mode == "mean"
+
+
+def test_command_line_takes_the_main_jobs_flags():
+    config = ablation.parse(["--epochs", "2", "--seeds", "5", "6", "--adapter.num-frames", "4"])
+    assert (config.base.training.epochs, config.seeds, config.base.adapter.num_frames) == (2, (5, 6), 4)
