@@ -27,20 +27,28 @@ from litevl.training import read_config, read_json
 Change = Callable[[retrieval.Config], retrieval.Config]
 
 
+def model(config: retrieval.Config, **changes: Any) -> retrieval.Config:
+    """The config with changes of the model's settings."""
+    return replace(config, model=replace(config.model, **changes))
+
+
 def adapter(**changes: Any) -> Change:
     """A change of the adapters."""
-    return lambda config: replace(config, adapter=replace(config.adapter, **changes))
+    return lambda config: model(config, adapter=replace(config.model.adapter, **changes))
 
 
 def pooling(mode: Any) -> Change:
     """A change of the pooling."""
-    return lambda config: replace(config, pooling=replace(config.pooling, mode=mode))
+    return lambda config: model(config, pooling=replace(config.model.pooling, mode=mode))
 
 
 VARIANTS: dict[str, Change] = {
     "LiteVL": lambda config: config,
-    "no temporal attention, heads trained": lambda config: replace(
-        config, adapter=retrieval.FRAME_AVERAGE, heads="copied", pooling=replace(config.pooling, mode="none")
+    "no temporal attention, heads trained": lambda config: model(
+        config,
+        adapter=replace(config.model.adapter, layers=(), cls="frame"),
+        heads="copied",
+        pooling=replace(config.model.pooling, mode="none"),
     ),
     "scaling none": adapter(scaling="none"),
     "scaling conditional": adapter(scaling="conditional"),
@@ -154,8 +162,8 @@ def markdown(results: dict[str, list[dict[str, Any]]], config: Config) -> str:
         "# Ablation on the embedded corpus",
         "",
         f"`{COMMAND}`, {training.epochs} epochs of batches of {training.batch_size}, "
-        f"{config.base.adapter.num_frames} frames, seeds {', '.join(map(str, config.seeds))}, last epoch, test split. "
-        "Percent, mean ± standard deviation over seeds. *order*: how often a clip's caption scores above the caption "
+        f"{config.base.model.adapter.num_frames} frames, seeds {', '.join(map(str, config.seeds))}, last epoch, test "
+        "split. Percent, mean ± standard deviation over seeds. *order*: how often a clip's caption scores above the caption "
         "of the same clip reversed (chance 50). *static* to *event*: t2v R@1, re-ranked, by kind of caption.",
         "",
         "| variant | " + " | ".join(COLUMNS) + " |",

@@ -13,7 +13,6 @@ video evaluation does it: 8 frames, frame-wise tokens, mean of frame embeddings,
 
 import sys
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,77 +21,51 @@ import tyro
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from litevl.adapters import (
-    LiteVLConfig,
-    PoolingConfig,
-    describe_trainable,
-    fingerprint,
-    load_adapters,
-    plug,
-    save_adapters,
-    unplug,
-)
-from litevl.blip import enable_gradient_checkpointing, load_blip, save_blip
-from litevl.data.preprocess import PreprocessConfig
+from litevl.adapters import LiteVLConfig, describe_trainable, unplug
+from litevl.blip import enable_gradient_checkpointing
 from litevl.data.retrieval import Gallery, RetrievalData, RetrievalDataConfig, Split, load_retrieval_data
-from litevl.evaluation.report import category_table, retrieval_table, show
-from litevl.evaluation.retrieval import EvaluationConfig, order_accuracy, summarise
+from litevl.evaluation.report import show_retrieval
+from litevl.evaluation.retrieval import EvaluationConfig, order_accuracy, stamp, summarise
 from litevl.evaluation.scoring import score_gallery
 from litevl.losses import RetrievalLossConfig, RetrievalObjective
 from litevl.models import VideoTextRetrieval
 from litevl.training import (
     CaptionBatches,
-    LoraSettings,
     Progress,
+    RetrievalModelConfig,
     RunFolder,
-    Train,
     TrainingConfig,
+    build_model,
     describe_changes,
     fit,
-    load_lora,
+    frame_average,
+    load_backbone,
+    load_model,
     load_state,
     make_optimizer,
     new_run_name,
+    preprocessing,
     read_config,
     read_json,
-    save_lora,
-    select_trainable,
+    save_model,
     start_accelerator,
 )
-
-FRAME_AVERAGE = LiteVLConfig(layers=(), cls="frame")
 
 
 @dataclass(frozen=True)
 class Config:
     """Text-video retrieval on MSR-VTT: LiteVL adapters on a frozen BLIP."""
 
+    model: Annotated[RetrievalModelConfig, tyro.conf.arg(name="")]
+    """The backbone, what is inserted into it, and what of it is trained."""
     training: Annotated[TrainingConfig, tyro.conf.arg(name="")]
     """How long, how fast and in what batches."""
     evaluation: EvaluationConfig
     """How a split is scored."""
-    backbone: str = "embedded"
-    """A hub id, a transformers folder, an original or LAVIS .pth file, or `embedded`, the small BLIP that ships."""
-    vocab: str | None = None
-    """For a .pth file without a vocab.txt beside it: BERT's vocabulary file, or a hub id that has it."""
-    image_size: int | None = None
-    """Side of the frames in pixels; by default what the backbone was trained with."""
     data: RetrievalDataConfig = field(default_factory=RetrievalDataConfig)
     """The videos and their captions."""
-    adapter: LiteVLConfig = field(default_factory=LiteVLConfig)
-    """What is inserted into the vision encoder."""
-    pooling: PoolingConfig = field(default_factory=PoolingConfig)
-    """How a video's tokens are pooled for matching."""
     loss: RetrievalLossConfig = field(default_factory=RetrievalLossConfig)
     """The training objective."""
-    train: Train = "adapters"
-    """Train the adapters alone, LoRA beside them, or the whole model."""
-    heads: Literal["frozen", "copied"] = "frozen"
-    """Use BLIP's heads as they are, or train copies of them for video."""
-    train_temperature: bool = True
-    """Train the contrastive temperature."""
-    lora: LoraSettings = field(default_factory=LoraSettings)
-    """LoRA, for --train adapters+lora."""
     baseline: bool = True
     """Also evaluate the frozen backbone frame by frame."""
     seed: int = 0
@@ -106,17 +79,17 @@ class Config:
 
 
 EMBEDDED = Config(
+    RetrievalModelConfig(adapter=LiteVLConfig(num_frames=6)),
     TrainingConfig(epochs=10, batch_size=32, lr=1e-3),
     EvaluationConfig(k=32, batch_size=50, pair_batch=256),
-    adapter=LiteVLConfig(num_frames=6),
 )
 """The defaults on the embedded corpus."""
 
 MSRVTT = Config(
+    RetrievalModelConfig("Salesforce/blip-itm-base-coco"),
     TrainingConfig(epochs=5, batch_size=64, lr=1e-4),
     EvaluationConfig(k=128, workers=8),
-    backbone="Salesforce/blip-itm-base-coco",
-    data=RetrievalDataConfig(workers=8),
+    RetrievalDataConfig(workers=8),
 )
 """The defaults with --data.root. Not tuned: no BLIP weights and no MSR-VTT were at hand where they were written."""
 
@@ -133,24 +106,23 @@ def main(config: Config) -> dict[str, Any]:
     run = None if again else RunFolder(output_dir, config, config.resume, write=accelerator.is_main_process)
     training = config.training.epochs > 0
     data = load_retrieval_data(config.data, training=training, progress=accelerator.is_main_process)
-    blip = load_backbone(config, config.backbone, accelerator)
+    blip = load_backbone(config.model, accelerator.device)
     accelerator.print(blip.load_report, data.summary(), sep="\n")
 
     metrics: dict[str, Any] = {"protocol": protocol(blip, data, config, accelerator), "results": {}, "epochs": []}
     if config.baseline:
-        plug(blip, FRAME_AVERAGE, verbose=False)
-        frame_average = VideoTextRetrieval(blip, PoolingConfig("none"))
-        metrics["results"]["frame average"] = evaluate(frame_average, data, "test", config, accelerator)
+        metrics["results"]["frame average"] = evaluate(frame_average(blip), data, "test", config, accelerator)
         unplug(blip)
-    if config.training.epochs:
+    if training:
         if run is not None:
             metrics["epochs"] = train(blip, data, config, accelerator, run)
-        model = load_run(config, output_dir, accelerator)
+        accelerator.wait_for_everyone()
+        model = load_model(config.model, output_dir, accelerator.device)
         metrics["results"]["LiteVL"] = evaluate(model, data, "test", config, accelerator)
     if run is not None:
         run.write_json("metrics.json", metrics)
     if accelerator.is_main_process:
-        report(metrics)
+        show_retrieval(metrics)
         print(compare(metrics, output_dir) if again else f"run folder: {output_dir}")
     accelerator.end_training()
     return metrics
@@ -164,7 +136,7 @@ def train(
     Returns:
         The score of each epoch.
     """
-    model = build_model(blip, config)
+    model = build_model(blip, config.model)
     accelerator.print(describe_trainable(model))
     if config.training.gradient_checkpointing:
         enable_gradient_checkpointing(blip)
@@ -173,9 +145,8 @@ def train(
     progress = Progress()
     if config.resume:
         progress = load_state(run.path, accelerator.unwrap_model(objective), optimizer, accelerator)
-    batches = CaptionBatches(
-        data, model, config.training, config.adapter.num_frames, preprocessing(model), accelerator, config.seed
-    )
+    num_frames = config.model.adapter.num_frames
+    batches = CaptionBatches(data, model, config.training, num_frames, preprocessing(model), accelerator, config.seed)
     split = selection_split(config, data)
     for state in fit(objective, optimizer, batches, config.training, accelerator, run, progress, config.seed):
         score = None
@@ -185,7 +156,8 @@ def train(
         state.history.append({"epoch": state.epoch, "split": split, "mean_r1": score})
         if score is None or state.best is None or score > state.best:
             state.best = score
-            save_model(model, config, run)
+            if run.write:
+                save_model(model, config.model, run.path, evaluation=asdict(config.evaluation))
     return progress.history
 
 
@@ -198,7 +170,7 @@ def evaluate(
     gallery = Gallery(
         data,
         split,
-        num_frames=config.adapter.num_frames,
+        num_frames=config.model.adapter.num_frames,
         preprocess=preprocessing(model),
         batch_size=settings.batch_size,
         workers=settings.workers,
@@ -240,61 +212,8 @@ def start(config: Config, output_dir: Path) -> Accelerator:
     return accelerator
 
 
-def load_backbone(config: Config, source: str | Path, accelerator: Accelerator) -> Any:
-    """The stock BLIP of this run, on its device."""
-    blip = load_blip(source, task="retrieval", image_size=config.image_size, vocab=config.vocab)
-    return blip.to(accelerator.device)
-
-
-def build_model(blip: Any, config: Config) -> VideoTextRetrieval:
-    """LiteVL around a stock BLIP as the config says, with what is trained set."""
-    plug(blip, config.adapter, verbose=False)
-    select_trainable(blip, config.train, config.lora)
-    model = VideoTextRetrieval(blip, config.pooling, heads=config.heads)
-    model.heads.temperature.requires_grad_(config.train_temperature)
-    return model
-
-
-def load_run(config: Config, folder: Path, accelerator: Accelerator) -> VideoTextRetrieval:
-    """The trained model, from its run folder and the backbone alone."""
-    accelerator.wait_for_everyone()
-    blip = load_backbone(config, folder / "backbone" if config.train == "all" else config.backbone, accelerator)
-    if config.train == "adapters+lora":
-        load_lora(blip, config.lora, folder / "lora")
-    model = build_model(blip, replace(config, train="adapters"))
-    load_adapters(model, folder, verbose=False)
-    return model
-
-
-def save_model(model: VideoTextRetrieval, config: Config, run: RunFolder) -> None:
-    """Writes what was trained; with the backbone it is all that an evaluation needs."""
-    if not run.write:
-        return
-    report = model.blip.load_report
-    save_adapters(
-        model,
-        run.path,
-        task="retrieval",
-        backbone={"source": config.backbone, "revision": report.revision, "image_size": report.image_size},
-        pooling=asdict(config.pooling),
-        heads=config.heads,
-        preprocessing=asdict(preprocessing(model)),
-        evaluation=asdict(config.evaluation),
-        litevl_version=version("litevl"),
-    )
-    if config.train == "adapters+lora":
-        save_lora(model.blip, config.lora, run.path / "lora")
-    if config.train == "all":
-        save_blip(model.blip, run.path / "backbone")
-
-
-def preprocessing(model: VideoTextRetrieval) -> PreprocessConfig:
-    """BLIP's preprocessing at the size that the vision encoder takes."""
-    return PreprocessConfig(model.blip.config.vision_config.image_size)
-
-
 def selection_split(config: Config, data: RetrievalData) -> Literal["val", "test", "last"]:
-    """Which split selects the epoch; with a note where that is the test split.
+    """Which split selects the epoch: validation where there is one, else none, and test only if asked for.
 
     Raises:
         ValueError: to select on validation where there is none.
@@ -307,58 +226,26 @@ def selection_split(config: Config, data: RetrievalData) -> Literal["val", "test
 
 def protocol(blip: Any, data: RetrievalData, config: Config, accelerator: Accelerator) -> dict[str, Any]:
     """Everything that two results must share to be compared."""
-    chosen = selection_split(config, data)
+    training = config.training.epochs > 0
     return {
-        "dataset": data.dataset,
-        "schema": data.schema,
-        "train_split": data.train_split,
-        "test_split": data.test_split,
-        "selected_on": chosen,
-        "coverage": {split: str(coverage) for split, coverage in data.coverage.items()},
-        "num_frames": config.adapter.num_frames,
-        "sampling": config.data.sampling,
-        "image_size": blip.config.vision_config.image_size,
-        "preprocessing": PreprocessConfig(blip.config.vision_config.image_size).fingerprint(),
+        **data.stamp(),
+        **stamp(blip),
+        "backbone_source": config.model.backbone,
+        "selected_on": selection_split(config, data) if training else "nothing",
+        "trained": config.model.train if training else "nothing (zero-shot)",
+        "num_frames": config.model.adapter.num_frames,
         "k": config.evaluation.k,
-        "backbone": {
-            "source": config.backbone,
-            "revision": blip.load_report.revision,
-            "fingerprint": fingerprint(blip),
-        },
-        "train": config.train if config.training.epochs else "nothing (zero-shot)",
         "seed": config.seed,
         "processes": accelerator.num_processes,
         "precision": accelerator.mixed_precision,
-        "versions": {name: version(name) for name in ("litevl", "torch", "transformers")},
     }
-
-
-def report(metrics: dict[str, Any]) -> None:
-    """Prints the results as tables, frame-average BLIP and LiteVL side by side."""
-    stamp, results = metrics["protocol"], metrics["results"]
-    rows = {f"{name}, {kind}": values[kind] for name, values in results.items() for kind in ("contrastive", "reranked")}
-    first = next(iter(results.values()))
-    caption = (
-        f"{stamp['dataset']}, test {stamp['test_split']}: {first['coverage']}; gallery "
-        f"{first['reranked']['t2v_gallery']} videos, {first['reranked']['v2t_gallery']} texts; top {stamp['k']} "
-        f"re-ranked by ITM + ITC; {stamp['num_frames']} frames of {stamp['image_size']} px; train "
-        f"{stamp['train_split']}, selected on {stamp['selected_on']}; backbone {stamp['backbone']['source']} "
-        f"{stamp['backbone']['fingerprint']}"
-    )
-    tables = [retrieval_table(rows, "Text-video retrieval", caption)]
-    if "t2v_r1_by_category" in first["reranked"]:
-        tables.append(category_table(results))
-    show(*tables)
-    if stamp["selected_on"] == "test":
-        print("note: the epoch was selected on the test split; the figures above are optimistic")
 
 
 def compare(metrics: dict[str, Any], folder: Path) -> str:
     """Says whether an evaluation from the run folder gave what the run had written."""
-    written = read_json(folder / "metrics.json")["results"]
-    changes = describe_changes(written, metrics["results"])
-    return (
-        "\n".join(["differs from the run's metrics.json:", *changes]) if changes else "equal to the run's metrics.json"
+    changes = describe_changes(read_json(folder / "metrics.json")["results"], metrics["results"])
+    return "\n".join(
+        ["differs from the run's metrics.json:", *changes] if changes else ["equal to the run's metrics.json"]
     )
 
 

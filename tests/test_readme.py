@@ -52,6 +52,7 @@ def test_commands_use_flags_that_exist():
         name = flag.removeprefix("--").replace("-", "_")
         target = recipe.EMBEDDED
         for part in name.split("."):
-            holder = target if hasattr(target, part) else recipe.EMBEDDED.training
-            assert hasattr(holder, part), flag
-            target = getattr(holder, part)
+            unnamed = (target, recipe.EMBEDDED.training, recipe.EMBEDDED.model)
+            holders = [holder for holder in unnamed if hasattr(holder, part)]
+            assert holders, flag
+            target = getattr(holders[0], part)

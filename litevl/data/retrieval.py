@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -85,6 +85,17 @@ class RetrievalData:
         lines = [f"{self.dataset}, train {self.train_split}, test {self.test_split} ({self.schema} files): {counts}"]
         lines += [f"{split} {coverage}" for split, coverage in self.coverage.items() if coverage.missing]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes if self.config.root is not None)])
+
+    def stamp(self) -> dict[str, Any]:
+        """What of the data belongs to the protocol of a result."""
+        return {
+            "dataset": self.dataset,
+            "schema": self.schema,
+            "train_split": self.train_split,
+            "test_split": self.test_split,
+            "sampling": self.config.sampling,
+            "coverage": {split: str(coverage) for split, coverage in self.coverage.items()},
+        }
 
     def coverage_of(self, split: Split, video_ids: Sequence[str]) -> Coverage:
         """The coverage of a split when only these of its videos could be decoded."""

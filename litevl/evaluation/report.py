@@ -52,6 +52,27 @@ def category_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
+def show_retrieval(metrics: Mapping[str, Any]) -> None:
+    """Prints a run's metrics as tables: its models side by side, with the protocol below."""
+    protocol, results = metrics["protocol"], metrics["results"]
+    kinds = ("contrastive", "reranked")
+    rows = {f"{name}, {kind}": values[kind] for name, values in results.items() for kind in kinds}
+    first = next(iter(results.values()))
+    sizes = first["reranked"]
+    caption = (
+        f"{protocol['dataset']}, test {protocol['test_split']}: {first['coverage']}; gallery {sizes['t2v_gallery']} "
+        f"videos, {sizes['v2t_gallery']} texts; top {protocol['k']} re-ranked by ITM + ITC; {protocol['num_frames']} "
+        f"frames of {protocol['image_size']} px, {protocol['sampling']}; train {protocol['train_split']}, selected on "
+        f"{protocol['selected_on']}; backbone {protocol['backbone_source']} {protocol['backbone_fingerprint']}"
+    )
+    tables = [retrieval_table(rows, "Text-video retrieval", caption)]
+    if "t2v_r1_by_category" in sizes:
+        tables.append(category_table(results))
+    show(*tables)
+    if protocol["selected_on"] == "test":
+        print("note: the epoch was selected on the test split, so the figures above are optimistic")
+
+
 def show(*tables: Table) -> None:
     """Prints tables as wide as they are, also where the output is a file."""
     console = Console()

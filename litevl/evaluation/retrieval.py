@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from litevl.adapters import fingerprint
 from litevl.bootstrap import bootstrap_interval
+from litevl.data.preprocess import PreprocessConfig
 from litevl.metrics import metrics_of_ranks, named_statistics, ranks
 
 from .scoring import Scores
@@ -78,6 +81,18 @@ def _intervals(t2v: np.ndarray, v2t: np.ndarray, scores: Scores, resamples: int,
             found = bootstrap_interval(values, statistic, resamples=resamples, seed=seed, groups=owners)
             intervals[f"{direction}_{name}"] = [found.low, found.high]
     return intervals
+
+
+def stamp(blip: Any) -> dict[str, Any]:
+    """What of a stock or plugged BLIP, and of the software, belongs to the protocol of a result."""
+    size = blip.config.vision_config.image_size
+    return {
+        "backbone_fingerprint": fingerprint(blip),
+        "backbone_revision": blip.load_report.revision,
+        "image_size": size,
+        "preprocessing": PreprocessConfig(size).fingerprint(),
+        "versions": {name: version(name) for name in ("litevl", "torch", "transformers")},
+    }
 
 
 def order_accuracy(scores: Scores, pairs: Sequence[tuple[str, str]]) -> dict[str, float]:

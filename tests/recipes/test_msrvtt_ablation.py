@@ -8,17 +8,16 @@ import pytest
 
 from litevl.adapters import LiteVLConfig
 from litevl.evaluation.retrieval import EvaluationConfig
-from litevl.training import TrainingConfig
+from litevl.training import RetrievalModelConfig, TrainingConfig
 
 
 @pytest.fixture
 def config(corpus, backbone, tmp_path):
     base = retrieval.Config(
+        RetrievalModelConfig(str(backbone), adapter=LiteVLConfig(num_frames=2)),
         TrainingConfig(epochs=1, batch_size=16, lr=1e-3, precision="no"),
         EvaluationConfig(k=4, batch_size=8, pair_batch=64, workers=0),
-        backbone=str(backbone),
         data=retrieval.RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0),
-        adapter=LiteVLConfig(num_frames=2),
     )
     variants = ("LiteVL", "no temporal attention, heads trained", "pooling none")
     return ablation.Config(base, variants, (0, 1), tmp_path / "runs", tmp_path / "RESULTS.md")
@@ -42,7 +41,7 @@ def test_a_folder_of_other_settings_is_refused(config):
     one = replace(config, variants=("LiteVL",), seeds=(0,))
     ablation.main(one)
     with pytest.raises(ValueError, match="other settings"):
-        ablation.main(replace(one, base=replace(one.base, heads="copied")))
+        ablation.main(replace(one, base=ablation.model(one.base, heads="copied")))
     with pytest.raises(ValueError, match="nonsense"):
         ablation.main(replace(one, variants=("nonsense",)))
 
@@ -52,11 +51,11 @@ def test_every_variant_changes_what_it_says():
     made = {name: change(base) for name, change in ablation.VARIANTS.items()}
     assert made["LiteVL"] == base
     assert len({repr(config) for config in made.values()}) == len(made)
-    assert made["scaling none"].adapter == replace(base.adapter, scaling="none")
-    assert made["cls frame"].adapter == replace(base.adapter, cls="frame")
-    assert made["pooling mean"].pooling.mode == "mean"
+    assert made["scaling none"].model.adapter == replace(base.model.adapter, scaling="none")
+    assert made["cls frame"].model.adapter == replace(base.model.adapter, cls="frame")
+    assert made["pooling mean"].model.pooling.mode == "mean"
 
 
 def test_command_line_takes_the_main_jobs_flags():
     config = ablation.parse(["--epochs", "2", "--seeds", "5", "6", "--adapter.num-frames", "4"])
-    assert (config.base.training.epochs, config.seeds, config.base.adapter.num_frames) == (2, (5, 6), 4)
+    assert (config.base.training.epochs, config.seeds, config.base.model.adapter.num_frames) == (2, (5, 6), 4)

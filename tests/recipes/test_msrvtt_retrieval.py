@@ -17,7 +17,7 @@ from litevl.adapters import LiteVLConfig
 from litevl.data.coverage import UnusableVideosError
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.losses import RetrievalLossConfig
-from litevl.training import TrainingConfig
+from litevl.training import RetrievalModelConfig, TrainingConfig
 
 RECIPE = Path(recipe.__file__)
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft 0.21 on 5.23
@@ -27,11 +27,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:Fu
 def config(corpus, backbone, tmp_path):
     """One epoch of two steps."""
     return recipe.Config(
+        RetrievalModelConfig(str(backbone), adapter=LiteVLConfig(num_frames=3)),
         TrainingConfig(epochs=1, batch_size=8, lr=1e-3, precision="no"),
         EvaluationConfig(k=4, batch_size=4, pair_batch=16, workers=0),
-        backbone=str(backbone),
         data=recipe.RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0),
-        adapter=LiteVLConfig(num_frames=3),
         baseline=False,
         output_dir=tmp_path / "run",
     )
@@ -64,7 +63,7 @@ def test_a_run_writes_all_that_another_needs(config, capsys):
     assert results["frame average"]["order_accuracy"]["contrastive"] == 50.0
     assert stamp["selected_on"] == "val"
     assert (stamp["num_frames"], stamp["image_size"], stamp["k"]) == (3, 48, 4)
-    assert len(stamp["backbone"]["fingerprint"]) == 16
+    assert len(stamp["backbone_fingerprint"]) == 16
     out = capsys.readouterr().out
     for text in ("t2v R@1", "v2t R@10", "frame average, reranked", "coverage 8/8", "top 4 re-ranked", "trainable"):
         assert text in out
@@ -103,7 +102,7 @@ def test_a_run_is_evaluated_again_from_its_folder_alone(config, backbone, capsys
 def test_zero_epochs_evaluate_the_unadapted_backbone(config):
     metrics = recipe.main(replace(config, baseline=True, training=replace(config.training, epochs=0)))
     assert set(metrics["results"]) == {"frame average"}
-    assert metrics["protocol"]["train"] == "nothing (zero-shot)"
+    assert metrics["protocol"]["trained"] == "nothing (zero-shot)"
     assert not (config.output_dir / "adapter_model.safetensors").exists()
 
 
@@ -113,16 +112,15 @@ def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch):
     recipe.main(whole)
     parts = replace(whole, output_dir=tmp_path / "parts")
 
-    def stop(model, config, run):
-        raise KeyboardInterrupt
+    saved = recipe.save_model
+
+    def save_and_stop_in_the_second_epoch(model, config, folder, **details):
+        if (folder / "state.pt").exists():
+            raise KeyboardInterrupt
+        saved(model, config, folder, **details)
 
     with monkeypatch.context() as patch:
-        saved = recipe.save_model
-        patch.setattr(
-            recipe,
-            "save_model",
-            lambda m, c, r: saved(m, c, r) if not (r.path / "state.pt").exists() else stop(m, c, r),
-        )
+        patch.setattr(recipe, "save_model", save_and_stop_in_the_second_epoch)
         with pytest.raises(KeyboardInterrupt):
             recipe.main(parts)
     recipe.main(replace(parts, resume=True))
@@ -137,13 +135,14 @@ def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch):
     [
         {"train": "adapters+lora"},
         {"train": "all", "heads": "copied"},
-        {"heads": "copied", "loss": RetrievalLossConfig(momentum=0.995, queue_size=12)},
+        {"heads": "copied"},
         {"adapter": LiteVLConfig(num_frames=3, scaling="conditional", cls="frame", layers=(1,))},
     ],
-    ids=["lora", "all", "momentum and queue", "conditional"],
+    ids=["lora", "all", "heads", "conditional"],
 )
 def test_whatever_is_trained_comes_back_from_the_folder(config, change):
-    config = replace(config, **change)
+    loss = RetrievalLossConfig(momentum=0.995, queue_size=12)
+    config = replace(config, model=replace(config.model, **change), loss=loss)
     metrics = recipe.main(config)
     again = recipe.main(recipe.parse(["--evaluate", str(config.output_dir)]))
     assert again["results"] == metrics["results"]
@@ -193,14 +192,14 @@ class TestCommandLine:
         assert recipe.parse([]) == recipe.EMBEDDED
         mine = recipe.parse(["--data.root", str(tmp_path), "--backbone", "x/y"])
         assert mine.training == recipe.MSRVTT.training
-        assert (mine.data.root, mine.backbone) == (tmp_path, "x/y")
+        assert (mine.data.root, mine.model.backbone) == (tmp_path, "x/y")
 
     def test_names_of_the_readme(self):
         config = recipe.parse(
             ["--train", "adapters+lora", "--epochs", "2", "--adapter.layers", "2", "3", "--pooling.mode", "mean"]
         )
-        assert (config.train, config.training.epochs) == ("adapters+lora", 2)
-        assert (config.adapter.layers, config.pooling.mode) == ((2, 3), "mean")
+        assert (config.model.train, config.training.epochs) == ("adapters+lora", 2)
+        assert (config.model.adapter.layers, config.model.pooling.mode) == ((2, 3), "mean")
 
     def test_selection_on_missing_validation_is_refused(self, config):
         data = type("Data", (), {"splits": {"val": ()}})()
@@ -222,7 +221,7 @@ def test_two_processes_equal_one(config, tmp_path):
     double = tmp_path / "double"
     arguments = [
         *("--data.root", config.data.root, "--data.train-split", "full", "--data.test-split", "full"),
-        *("--data.workers", 0, "--evaluation.workers", 0, "--backbone", config.backbone, "--no-baseline"),
+        *("--data.workers", 0, "--evaluation.workers", 0, "--backbone", config.model.backbone, "--no-baseline"),
         *("--epochs", 1, "--batch-size", 8, "--lr", 1e-3, "--precision", "no", "--evaluation.k", 4),
         *("--adapter.num-frames", 3, "--output-dir", double),
     ]
