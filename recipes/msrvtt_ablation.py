@@ -163,8 +163,8 @@ def markdown(results: dict[str, list[dict[str, Any]]], config: Config) -> str:
         "",
         f"`{COMMAND}`, {training.epochs} epochs of batches of {training.batch_size}, "
         f"{config.base.model.adapter.num_frames} frames, seeds {', '.join(map(str, config.seeds))}, last epoch, test "
-        "split. Percent, mean ± standard deviation over seeds. *order*: how often a clip's caption scores above the caption "
-        "of the same clip reversed (chance 50). *static* to *event*: t2v R@1, re-ranked, by kind of caption.",
+        "split. Percent, mean ± standard deviation over seeds. *order*: how often a clip's caption scores above the "
+        "caption of the same clip reversed (chance 50). *static* to *event*: t2v R@1, re-ranked, by kind of caption.",
         "",
         "| variant | " + " | ".join(COLUMNS) + " |",
         "|---" * (len(COLUMNS) + 1) + "|",
