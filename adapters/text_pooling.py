@@ -54,8 +54,9 @@ def text_weights(
     rows: Float[Tensor, "pairs rows dim"], text: Float[Tensor, "pairs dim"], tau: float
 ) -> Float[Tensor, "pairs rows"]:
     """`rows * softmax(cos(row, text) / tau)`: weights with mean one, so that uniform weights change nothing."""
-    similarity = torch.einsum("prd,pd->pr", F.normalize(rows, dim=-1), F.normalize(text, dim=-1))
-    return rows.shape[1] * torch.softmax(similarity / tau, dim=-1)
+    # A product and a sum rather than a matrix product, which autocast would round to eight bits before the softmax.
+    cosine = (F.normalize(rows.float(), dim=-1) * F.normalize(text.float(), dim=-1)[:, None]).sum(dim=-1)
+    return rows.shape[1] * torch.softmax(cosine / tau, dim=-1)
 
 
 def pool_by_text(
@@ -78,6 +79,6 @@ def pool_by_text(
     for rows in pooled_rows(patches):
         if config.mode == "text":
             compared = rows if project is None else project(rows)
-            rows = text_weights(compared, text, config.tau).unsqueeze(-1) * rows
+            rows = text_weights(compared, text, config.tau)[..., None].to(rows.dtype) * rows
         pooled.append(rows)
     return torch.cat(pooled, dim=1)

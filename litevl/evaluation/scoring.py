@@ -22,6 +22,9 @@ from litevl.models.retrieval import VideoTextRetrieval
 Matrix = Float[np.ndarray, "texts videos"]
 
 
+LOW_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
 @dataclass(frozen=True)
 class Scores:
     """Scores of every text with every video, higher is more alike; rows are `text_ids`, columns `video_ids`."""
@@ -126,8 +129,9 @@ def _encode_videos(
         for names, pixels in videos:
             with accelerator.autocast():
                 encoded = model.encode_video(pixels)
-            # The tokens of a whole gallery do not fit a device; they wait in main memory.
-            parts.append(VideoFeatures(encoded.rows.cpu(), encoded.embed.cpu(), encoded.num_frames, encoded.cls))
+            # The tokens of a whole gallery do not fit a device; they wait in main memory, in the precision in which
+            # cross-attention will read them.
+            parts.append(encoded.to("cpu", LOW_PRECISION.get(accelerator.mixed_precision)))
             ids.extend(names)
             bar.update(len(names))
     return ids, VideoFeatures.cat(parts) if parts else None
@@ -152,8 +156,9 @@ def _match(
     for start in tqdm(starts, unit="batch", desc="match pairs", disable=not accelerator.is_main_process, leave=False):
         row, column = rows[start : start + pair_batch], columns[start : start + pair_batch]
         assert videos is not None
-        video = videos[torch.from_numpy(column)]
-        video = VideoFeatures(video.rows.to(model.device), video.embed.to(model.device), video.num_frames, video.cls)
+        # Pairs come video by video, so a batch needs few videos: each is moved once and repeated on the device.
+        few, place = np.unique(column, return_inverse=True)
+        video = videos[torch.from_numpy(few)].to(model.device)[torch.from_numpy(place).to(model.device)]
         with accelerator.autocast():
             logits = model.match_pairs(text[torch.from_numpy(row).to(model.device)], video)
         scores[row, column] = logits[:, 1].float().cpu().numpy()

@@ -81,6 +81,11 @@ class VideoFeatures:
     def __getitem__(self, index: Int[Tensor, "chosen"] | Bool[Tensor, "videos"] | slice) -> "VideoFeatures":
         return VideoFeatures(self.rows[index], self.embed[index], self.num_frames, self.cls)
 
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "VideoFeatures":
+        """Moves tokens and embedding, and casts the tokens to `dtype` where one is given."""
+        rows = self.rows.to(device=device, dtype=dtype or self.rows.dtype)
+        return VideoFeatures(rows, self.embed.to(device), self.num_frames, self.cls)
+
     @staticmethod
     def cat(parts: Sequence["VideoFeatures"]) -> "VideoFeatures":
         """Joins features of videos of one number of frames."""

@@ -157,7 +157,7 @@ class VideoTextRetrieval(nn.Module):
         projected = self.pooling.space == "projected"
         pooled = pool_by_text(
             video.patches,
-            text.embed.to(video.rows.dtype) if projected else text.hidden,
+            text.embed if projected else text.hidden,
             self._head("vision_proj") if projected else None,
             self.pooling,
         )
