@@ -32,7 +32,7 @@ def clip_frames(meaning: Meaning, rng: random.Random) -> Frames:
         return _drifting(static_marks(meaning, rng), rng)
     if meaning.kind in EVENT_KINDS:
         return _event(meaning, rng)
-    if meaning.kind in ("before", "sequence", "turn"):
+    if meaning.kind in ("before", "turn"):
         return _appearance(meaning, rng)
     if meaning.kind in ("grow", "shrink"):
         return _growth(meaning, rng)
@@ -63,20 +63,15 @@ def _path(thing: Mark, axis: str, ends: tuple[float | int, float | int], progres
 
 
 def _ends(rng: random.Random, forwards: bool) -> tuple[float, float]:
-    low, high = around(rng, 17, 6), around(rng, 79, 6)
+    low, high = around(rng, 18, 5), around(rng, 78, 5)
     return (low, high) if forwards else (high, low)
 
 
 def _movement(meaning: Meaning, rng: random.Random) -> Frames:
     progress = _progress(rng)
-    if meaning.kind == "pass":
-        lanes = rng.sample((around(rng, 26, 6), around(rng, 70, 6)), 2)
-        first = _path(mark(meaning.first, 0, lanes[0]), "x", _ends(rng, True), progress)
-        second = _path(mark(meaning.second, 0, lanes[1]), "x", _ends(rng, False), progress)
-        return [tuple(pair) for pair in zip(first, second, strict=True)]
     direction = meaning.kind.split()[1]
     ends = _ends(rng, direction in ("right", "down"))
-    near, far = around(rng, 27, 6), around(rng, 69, 6)
+    near, far = around(rng, 25, 6), around(rng, 71, 6)
     if direction in ("right", "left"):
         lane, other_lane = (near, far) if meaning.relation == "above" else (far, near)
         path = _path(mark(meaning.first, 0, lane), "x", ends, progress)
@@ -90,40 +85,30 @@ def _movement(meaning: Meaning, rng: random.Random) -> Frames:
 
 
 def _growth(meaning: Meaning, rng: random.Random) -> Frames:
-    sizes = (6.0, 16.0) if meaning.kind == "grow" else (16.0, 6.0)
-    biggest = mark(meaning.first, around(rng, 48, 27), around(rng, 48, 27), 16.0)
+    sizes = (8.0, 19.0) if meaning.kind == "grow" else (19.0, 8.0)
+    biggest = mark(meaning.first, around(rng, 48, 26), around(rng, 48, 26), 19.0)
     still = place_free([meaning.second], [biggest], rng)
     still += distractors(meaning, [biggest, *still], rng)
     return [(*still, replace(biggest, radius=sizes[0] + p * (sizes[1] - sizes[0]))) for p in _progress(rng)]
 
 
 def _appearance(meaning: Meaning, rng: random.Random) -> Frames:
-    """Show one thing after another, each alone but for the distractor."""
-    things = [meaning.first, meaning.second]
-    if meaning.kind == "sequence" and meaning.third is not None:
-        things.append(meaning.third)
-    marks = place_free(things, [], rng)
-    still = distractors(meaning, marks, rng)
+    """Show one thing and then another; or let a thing change its colour."""
+    first, second = place_free([meaning.first, meaning.second], [], rng)
+    middle = NUM_FRAMES // 2 + rng.randint(-1, 1)
     if meaning.kind == "turn" and meaning.third is not None:
-        still = [marks[1]]
-        marks[1] = mark(meaning.third, marks[0].x, marks[0].y)
-    share = NUM_FRAMES // len(things)
-    bounds = [0, *(share * n + rng.randint(-1, 1) for n in range(1, len(things))), NUM_FRAMES]
-    frames: Frames = []
-    for number, thing in enumerate(marks):
-        shown = bounds[number + 1] - bounds[number]
-        frames += [(*still, thing)] * shown
-    if meaning.kind != "turn":
-        # Nothing is there for two frames between one thing and the next.
-        for bound in bounds[1:-1]:
-            frames[bound - 1 : bound + 1] = [tuple(still)] * 2
-    return frames
+        turned = mark(meaning.third, first.x, first.y)
+        return [(second, first if i < middle else turned) for i in range(NUM_FRAMES)]
+    still = distractors(meaning, [first, second], rng)
+    # Neither is there for two frames in between.
+    shown = [first] * (middle - 1) + [None] * 2 + [second] * (NUM_FRAMES - middle - 1)
+    return [tuple(still) if thing is None else (*still, thing) for thing in shown]
 
 
 def _event(meaning: Meaning, rng: random.Random) -> Frames:
-    actor = mark(meaning.first, around(rng, 48, 28), around(rng, 48, 28))
+    actor = mark(meaning.first, around(rng, 48, 24), around(rng, 48, 24))
     event = Mark(meaning.kind, "white", actor.x, actor.y, actor.radius)
-    keep_clear = replace(actor, radius=20.0)
+    keep_clear = replace(actor, radius=24.0)
     (other,) = place_free([meaning.second], [keep_clear], rng)
     others = [other] * NUM_FRAMES
     if meaning.moving:

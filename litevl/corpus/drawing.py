@@ -1,6 +1,6 @@
 """Drawing one picture of the small world: marks on a background, anti-aliased, as an RGB array.
 
-Things are coarse (a normal one is 22 of 96 pixels wide) so that they survive chroma subsampling, H.264 and the
+Things are coarse (a normal one is 28 of 96 pixels wide) so that they survive chroma subsampling, H.264 and the
 resizing to the backbone's 48 pixels.
 """
 
@@ -15,16 +15,15 @@ SIDE = 96
 
 COLOUR_VALUES = {
     "red": (215, 35, 35),
-    "orange": (245, 145, 25),
     "yellow": (245, 230, 50),
     "green": (35, 160, 55),
     "blue": (40, 70, 220),
-    "purple": (145, 45, 175),
+    "purple": (160, 50, 180),
     "white": (245, 245, 245),
     "black": (20, 20, 20),
 }
-GROUND_VALUES = {"gray": (135, 135, 135), "brown": (120, 90, 60), "pink": (225, 170, 180), "teal": (90, 150, 150)}
-_PATTERN_DEPTH = 22.0
+GROUND_VALUES = {"gray": (125, 125, 125), "brown": (120, 95, 70)}
+_PATTERN_DEPTH = 16.0
 _PATTERN_PERIOD = 24
 _FLASH_COLOUR = (255, 250, 190)
 
@@ -84,15 +83,9 @@ def _paint(mark: Mark) -> np.ndarray:
 @lru_cache(maxsize=512)
 def _background(ground: Ground) -> np.ndarray:
     base = np.broadcast_to(np.array(GROUND_VALUES[ground.colour], dtype=np.float32), (SIDE, SIDE, 3))
-    y, x = np.mgrid[0:SIDE, 0:SIDE] + ground.shift
-    phase_x, phase_y = (x % _PATTERN_PERIOD) / _PATTERN_PERIOD, (y % _PATTERN_PERIOD) / _PATTERN_PERIOD
-    light = {
-        "plain": np.zeros((SIDE, SIDE)),
-        "striped": np.where(phase_y < 0.5, 1.0, -1.0),
-        "dotted": np.where((phase_x - 0.5) ** 2 + (phase_y - 0.5) ** 2 < 0.07, 1.6, -0.4),
-        "checkered": np.where((phase_x < 0.5) == (phase_y < 0.5), 1.0, -1.0),
-    }[ground.pattern]
-    return (base + _PATTERN_DEPTH * light[..., None].astype(np.float32)).clip(0, 255)
+    phase = (np.arange(SIDE)[:, None, None] + ground.shift) % _PATTERN_PERIOD
+    light = {"plain": np.zeros((1, 1, 1)), "striped": np.where(phase * 2 < _PATTERN_PERIOD, 1.0, -1.0)}[ground.pattern]
+    return base + _PATTERN_DEPTH * light.astype(np.float32)
 
 
 @lru_cache(maxsize=4096)
@@ -107,7 +100,7 @@ def _alpha(shape: str, diameter: int) -> Float[np.ndarray, "height width 1"]:
     return inside.reshape(side, 4, side, 4).mean(axis=(1, 3))[..., None]
 
 
-_REACH = {"flash": 1.9, "frame": 1.55, "arrow": 1.0}
+_REACH = {"flash": 1.8, "frame": 1.45}
 
 
 def _inside(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -119,12 +112,8 @@ def _inside(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return head | ((along <= 0.0) & (along > -1) & (np.abs(across) < 0.24))
     if shape == "circle":
         return distance < 0.97
-    if shape == "ring":
-        return (distance < 1.0) & (distance > 0.52)
     if shape == "square":
         return np.maximum(np.abs(x), np.abs(y)) < 0.85
-    if shape == "diamond":
-        return 1.45 * np.abs(x) + np.abs(y) < 1.0
     if shape == "triangle":
         return (y < 0.8) & (np.abs(x) < (y + 1.0) / 1.8)
     if shape == "cross":
@@ -132,13 +121,10 @@ def _inside(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if shape == "star":
         turn = (np.arctan2(x, -y) / (2 * np.pi) * 5) % 1.0
         return distance < 1.05 - 1.15 * np.minimum(turn, 1 - turn)
-    if shape == "heart":
-        u, v = x * 1.15, -y * 1.15 + 0.15
-        return (u**2 + v**2 - 0.9) ** 3 - 1.8 * u**2 * v**3 < 0
     if shape == "flash":
         rays = np.cos(8 * np.arctan2(y, x)) > 0.35
-        return rays & (distance > 1.2) & (distance < 1.85)
+        return rays & (distance > 1.15) & (distance < 1.75)
     if shape == "frame":
         edge = np.maximum(np.abs(x), np.abs(y))
-        return (edge > 1.22) & (edge < 1.5)
+        return (edge > 1.12) & (edge < 1.4)
     raise ValueError(f"expected a shape of the small world, got {shape!r}")

@@ -1,18 +1,17 @@
 """Where things stand: positions for the static kinds, and free room for distractors.
 
-Coordinates are pixels of the 96 x 96 picture, x to the right, y downwards. Radii: a normal thing 11, a big one 16,
-a small one 7.
+Coordinates are pixels of the 96 x 96 picture, x to the right, y downwards. Radii: a normal thing 14, a big one 19,
+a small one 9.
 """
 
 import random
-from dataclasses import replace
 
 from litevl.corpus.drawing import SIDE, Mark
 from litevl.corpus.meaning import Meaning, Thing
 
-RADIUS = {"": 11.0, "big": 16.0, "small": 7.0}
-_MARGIN = 13.0
-_GAP = 4.0
+RADIUS = {"": 14.0, "big": 19.0, "small": 9.0}
+_MARGIN = 15.0
+_GAP = 3.0
 
 
 def mark(thing: Thing, x: float | int, y: float | int, radius: float | int | None = None) -> Mark:
@@ -57,7 +56,7 @@ def _room(one: Mark, other: Mark) -> float:
 
 def distractors(meaning: Meaning, taken: list[Mark], rng: random.Random) -> list[Mark]:
     """Place the third thing where the kind gives it no part to play."""
-    if meaning.third is None or meaning.kind in ("row", "sequence", "turn"):
+    if meaning.third is None or meaning.kind == "turn":
         return []
     return place_free([meaning.third], taken, rng)
 
@@ -69,20 +68,13 @@ def static_marks(meaning: Meaning, rng: random.Random) -> list[Mark]:
         ValueError: for a kind that is not static.
     """
     a, b = meaning.first, meaning.second
-    if meaning.kind in ("left", "row"):
-        line = around(rng, 48, 22)
-        if meaning.kind == "row" and meaning.third is not None:
-            row = (a, b, meaning.third)
-            return [mark(t, around(rng, x, 3), around(rng, line, 5)) for t, x in zip(row, (17, 48, 79), strict=True)]
-        marks = [mark(a, around(rng, 27, 8), around(rng, line, 9)), mark(b, around(rng, 69, 8), around(rng, line, 9))]
+    line = around(rng, 48, 24)
+    if meaning.kind == "left":
+        marks = [mark(a, around(rng, 25, 7), around(rng, line, 8)), mark(b, around(rng, 71, 7), around(rng, line, 8))]
     elif meaning.kind == "above":
-        line = around(rng, 48, 22)
-        marks = [mark(a, around(rng, line, 9), around(rng, 27, 8)), mark(b, around(rng, line, 9), around(rng, 69, 8))]
-    elif meaning.kind in ("size", "ground"):
+        marks = [mark(a, around(rng, line, 8), around(rng, 25, 7)), mark(b, around(rng, line, 8), around(rng, 71, 7))]
+    elif meaning.kind == "size":
         marks = place_free([a, b], [], rng)
-    elif meaning.kind == "count":
-        each = [replace(t, number=1) for t in (a, b) for _ in range(t.number)]
-        return place_free(each, [], rng, radius=10.0)
     else:
         raise ValueError(f"expected a static kind, got {meaning.kind!r}")
     return marks + distractors(meaning, marks, rng)

@@ -8,16 +8,17 @@ of its clip by construction, and a reversed clip's caption follows from `reverse
 import random
 from dataclasses import dataclass, replace
 
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "black")
-SHAPES = ("circle", "square", "triangle", "star", "cross", "diamond", "ring", "heart")
-GROUND_COLOURS = ("gray", "brown", "pink", "teal")
-GROUND_PATTERNS = ("plain", "striped", "dotted", "checkered")
-NUMBERS = ("", "a", "two", "three")
+COLOURS = ("red", "yellow", "green", "blue", "purple", "white")
+SHAPES = ("circle", "square", "triangle", "star", "cross")
+GROUND_COLOURS = ("gray", "brown")
+GROUND_PATTERNS = ("plain", "striped")
 
-STATIC_KINDS = ("left", "above", "size", "count", "ground", "row")
-MOTION_KINDS = ("move right", "move left", "move up", "move down", "grow", "shrink", "pass")
-APPEARANCE_KINDS = ("before", "sequence", "turn")
+STATIC_KINDS = ("left", "above", "size")
+MOTION_KINDS = ("move right", "move left", "move up", "move down", "grow", "shrink")
+APPEARANCE_KINDS = ("before", "turn")
 EVENT_KINDS = ("flash", "frame")
+CLUTTER = 0.4
+"""How often a clip has a third thing of which no caption speaks, and how often its background is not plain gray."""
 CATEGORIES = (STATIC_KINDS, MOTION_KINDS, APPEARANCE_KINDS, EVENT_KINDS)
 """Kinds by the `category` number of the annotation file: static, motion order, appearance order, event."""
 
@@ -33,24 +34,19 @@ _OPPOSITE = {
 
 @dataclass(frozen=True)
 class Thing:
-    """A coloured shape, or a few alike."""
+    """A coloured shape."""
 
     colour: str
     shape: str
     size: str = ""
     """"big", "small", or nothing where the size is not spoken of."""
-    number: int = 1
 
     def phrase(self) -> str:
-        """Name the thing with its article or number: "an orange star", "two red squares"."""
-        words = [word for word in (self.size, self.colour, self.shape) if word]
-        if self.number > 1:
-            plural = words[-1] + ("es" if words[-1].endswith("s") else "s")
-            return " ".join([NUMBERS[self.number], *words[:-1], plural])
-        return " ".join(["an" if words[0][0] in "aeiou" else "a", *words])
+        """Name the thing with its article: "a big red square"."""
+        return " ".join(word for word in ("a", self.size, self.colour, self.shape) if word)
 
     def key(self) -> int:
-        """Number the pair of colour and shape, 0 to 63."""
+        """Number the pair of colour and shape, 0 to 29."""
         return COLOURS.index(self.colour) * len(SHAPES) + SHAPES.index(self.shape)
 
 
@@ -62,7 +58,7 @@ class Meaning:
     first: Thing
     second: Thing
     third: Thing | None = None
-    """The third thing of a row or a sequence; what the first turns into; otherwise a distractor, never spoken of."""
+    """What the first thing turns into; for every other kind a distractor, never spoken of."""
     ground: tuple[str, str] = ("plain", "gray")
     """Pattern and colour of the background."""
     relation: str = "next to"
@@ -97,37 +93,21 @@ def reverse(meaning: Meaning) -> Meaning:
     """
     if meaning.kind in _OPPOSITE:
         return replace(meaning, kind=_OPPOSITE[meaning.kind])
-    if meaning.kind in ("pass", "before"):
+    if meaning.kind == "before":
         return replace(meaning, first=meaning.second, second=meaning.first)
-    if meaning.kind in ("sequence", "turn") and meaning.third is not None:
+    if meaning.kind == "turn" and meaning.third is not None:
         return replace(meaning, first=meaning.third, third=meaning.first)
     raise ValueError(f"expected a kind that depends on the order of frames, got {meaning.kind!r}")
 
 
 def near_duplicate(meaning: Meaning, rng: random.Random) -> Meaning:
     """Change one detail that only a careful reader notices: who is where, which is big, which of them flashes."""
-    if meaning.kind == "ground":
-        others = [
-            (p, c)
-            for p in GROUND_PATTERNS
-            for c in GROUND_COLOURS
-            if (p == meaning.ground[0]) != (c == meaning.ground[1])
-        ]
-        return replace(meaning, ground=rng.choice(others))
     if meaning.kind == "size":
         return replace(
             meaning,
             first=replace(meaning.first, size=meaning.second.size),
             second=replace(meaning.second, size=meaning.first.size),
         )
-    if meaning.kind == "count":
-        return replace(
-            meaning,
-            first=replace(meaning.first, number=meaning.second.number),
-            second=replace(meaning.second, number=meaning.first.number),
-        )
-    if meaning.kind == "row" and meaning.third is not None:
-        return replace(meaning, first=meaning.third, third=meaning.first)
     if meaning.kind in EVENT_KINDS and rng.random() < 0.4:
         return replace(meaning, kind="frame" if meaning.kind == "flash" else "flash")
     if meaning.category() in (0, 3):
@@ -135,7 +115,7 @@ def near_duplicate(meaning: Meaning, rng: random.Random) -> Meaning:
     return reverse(meaning)
 
 
-def sample_meaning(kind: str, first: Thing, second: Thing, rng: random.Random) -> Meaning:
+def sample_meaning(kind: str, first: Thing, second: Thing, rng: random.Random, clutter: float = CLUTTER) -> Meaning:
     """Make a statement of one kind about two given things; everything else is drawn at random.
 
     Args:
@@ -143,6 +123,7 @@ def sample_meaning(kind: str, first: Thing, second: Thing, rng: random.Random) -
         first: the thing that acts, or stands first.
         second: the other one.
         rng: source of the remaining choices.
+        clutter: how often there is a distractor, and how often the background is not plain gray.
 
     Raises:
         ValueError: for an unknown kind, or two things that the kind cannot tell apart.
@@ -151,14 +132,14 @@ def sample_meaning(kind: str, first: Thing, second: Thing, rng: random.Random) -
         raise ValueError(f"expected a kind of CATEGORIES, got {kind!r}")
     if first.key() == second.key():
         raise ValueError(f"expected two things that {kind!r} can tell apart, got {first} and {second}")
-    ground = (rng.choice(GROUND_PATTERNS), rng.choice(GROUND_COLOURS))
+    ground = ("plain", "gray")
+    if rng.random() < clutter:
+        ground = (rng.choice(GROUND_PATTERNS), rng.choice(GROUND_COLOURS))
     third: Thing | None = None
-    if kind in ("row", "sequence") or rng.random() < 0.5:
+    if rng.random() < clutter:
         third = rng.choice([t for t in every_thing() if t not in (first, second)])
     if kind == "size":
         first, second = replace(first, size="big"), replace(second, size="small")
-    elif kind == "count":
-        first = replace(first, number=rng.choice((2, 3)))
     elif kind == "turn":
         others = [t for t in every_thing() if t.shape == first.shape and t not in (first, second)]
         third = rng.choice(others)

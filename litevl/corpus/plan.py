@@ -38,7 +38,7 @@ class CorpusConfig:
     """Families of eight validation clips."""
     test_families: int = 25
     """Families of eight test clips."""
-    train_captions: int = 5
+    train_captions: int = 4
     """Captions of a training clip, at most; validation and test clips have one."""
 
 

@@ -17,6 +17,7 @@ from litevl.corpus.drawing import Ground, Mark, draw
 from litevl.corpus.layout import around, distractors, mark, place_free, static_marks
 from litevl.corpus.meaning import (
     CATEGORIES,
+    CLUTTER,
     STATIC_KINDS,
     Meaning,
     Thing,
@@ -27,7 +28,7 @@ from litevl.corpus.meaning import (
 )
 
 _STEPS = {"right": (1, 0), "left": (-1, 0), "up": (0, -1), "down": (0, 1)}
-_KINDS = tuple(kind for kinds in CATEGORIES for kind in kinds)
+EVERY_KIND = tuple(kind for kinds in CATEGORIES for kind in kinds)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class Still:
     meaning: Meaning
 
 
-def still_pairs(rng: random.Random, count: int, test: bool = False) -> list[tuple[Still, Still]]:
+def still_pairs(
+    rng: random.Random, count: int, test: bool = False, kinds: tuple[str, ...] = EVERY_KIND, clutter: float = CLUTTER
+) -> list[tuple[Still, Still]]:
     """Draw pairs of near-duplicate stills: the second differs from the first in one detail.
 
     Both captions of a pair use the same template where possible, so that only the picture tells them apart.
@@ -48,14 +51,16 @@ def still_pairs(rng: random.Random, count: int, test: bool = False) -> list[tupl
         rng: source of all choices; the same state gives the same pairs.
         count: number of pairs.
         test: take the held-out pairs of things (`meaning.held_out`) instead of the others.
+        kinds: what the pictures are about.
+        clutter: share of pictures with a distractor, and with another background than plain gray.
     """
     pairs: list[tuple[Still, Still]] = []
     while len(pairs) < count:
         first, second = rng.sample(every_thing(), 2)
-        kind = rng.choice(_KINDS)
+        kind = rng.choice(kinds)
         if held_out(first, second) != test:
             continue
-        one = sample_meaning(kind, first, second, rng)
+        one = sample_meaning(kind, first, second, rng, clutter)
         other = near_duplicate(one, rng) if rng.random() < 0.75 else _with_another_thing(one, rng)
         wording = rng.random()
         pairs.append((_still(one, wording, rng), _still(other, wording, rng)))
@@ -90,36 +95,28 @@ def still_marks(meaning: Meaning, rng: random.Random) -> list[Mark]:
         return static_marks(meaning, rng)
     if meaning.kind.startswith("move"):
         marks = _with_arrow(meaning, rng)
-    elif meaning.kind == "pass":
-        top = rng.random() < 0.5
-        marks = [
-            *_arrowed(meaning.first, "right", around(rng, 40, 14), around(rng, 26 if top else 70, 6), rng),
-            *_arrowed(meaning.second, "left", around(rng, 56, 14), around(rng, 70 if top else 26, 6), rng),
-        ]
     elif meaning.kind in ("grow", "shrink"):
-        sizes = (6.0, 15.0) if meaning.kind == "grow" else (15.0, 6.0)
-        marks = _flow([meaning.first, meaning.first], rng, radii=sizes)
+        sizes = (8.0, 18.0) if meaning.kind == "grow" else (18.0, 8.0)
+        marks = _flow((meaning.first, meaning.first), rng, radii=sizes)
         marks += place_free([meaning.second], marks, rng)
     elif meaning.kind == "turn" and meaning.third is not None:
-        marks = _flow([meaning.first, meaning.third], rng)
+        marks = _flow((meaning.first, meaning.third), rng)
         marks += place_free([meaning.second], marks, rng)
     elif meaning.kind == "before":
-        marks = _flow([meaning.first, meaning.second], rng)
-    elif meaning.kind == "sequence" and meaning.third is not None:
-        marks = _flow([meaning.first, meaning.second, meaning.third], rng)
+        marks = _flow((meaning.first, meaning.second), rng)
     else:
         marks = _event(meaning, rng)
     return marks + distractors(meaning, marks, rng)
 
 
-def _arrow(direction: str, x: float | int, y: float | int, rng: random.Random, radius: float = 7.0) -> Mark:
+def _arrow(direction: str, x: float | int, y: float | int, rng: random.Random, radius: float = 11.0) -> Mark:
     return Mark(f"arrow {direction}", rng.choice(("white", "black")), x, y, radius)
 
 
 def _arrowed(thing: Thing, direction: str, x: float | int, y: float | int, rng: random.Random) -> list[Mark]:
     """Put an arrow ahead of a thing, pointing where it moves."""
     dx, dy = _STEPS[direction]
-    return [mark(thing, x, y), _arrow(direction, x + 20 * dx, y + 20 * dy, rng)]
+    return [mark(thing, x, y), _arrow(direction, x + 26 * dx, y + 26 * dy, rng)]
 
 
 def _with_arrow(meaning: Meaning, rng: random.Random) -> list[Mark]:
@@ -133,41 +130,26 @@ def _with_arrow(meaning: Meaning, rng: random.Random) -> list[Mark]:
     return [*mover, mark(meaning.second, around(rng, 69 if side else 27, 7), around(rng, 48, 28))]
 
 
-def _flow(things: list[Thing], rng: random.Random, radii: tuple[float, ...] = ()) -> list[Mark]:
-    """Draw a flow diagram: thing, arrow, thing; in any of the four directions."""
-    direction = rng.choice(tuple(_STEPS))
-    dx, dy = _STEPS[direction]
-    spacing = 40.0 if len(things) == 2 else 33.0
-    radii = radii or ((11.0,) * len(things) if len(things) == 2 else (9.0,) * len(things))
-    across = around(rng, 48, 26 if len(things) == 2 else 30)
-    shift = around(rng, 0, 8 if len(things) == 2 else 1)
-    marks = []
-    for number, (thing, radius) in enumerate(zip(things, radii, strict=True)):
-        along = (number - (len(things) - 1) / 2) * spacing + shift
-        x, y = (48 + along * dx, across) if dx else (across, 48 + along * dy)
-        marks.append(mark(thing, x, y, radius))
-        if number:
-            before = marks[-2 if number == 1 else -3]
-            ratio = 0.5 + (before.radius - radius) / (2 * spacing)
-            marks.append(
-                _arrow(direction, before.x + ratio * (x - before.x), before.y + ratio * (y - before.y), rng, 6.0)
-            )
-    return marks
+def _flow(things: tuple[Thing, Thing], rng: random.Random, radii: tuple[float, float] = (13.0, 13.0)) -> list[Mark]:
+    """Draw a flow diagram in reading order: thing, arrow to the right, thing."""
+    line, shift = around(rng, 48, 28), around(rng, 0, 5)
+    first, second = (mark(t, x + shift, line, r) for t, x, r in zip(things, (20, 76), radii, strict=True))
+    return [first, _arrow("right", 48 + shift + (radii[0] - radii[1]) / 2, line, rng), second]
 
 
 def _event(meaning: Meaning, rng: random.Random) -> list[Mark]:
     room = replace(meaning.first, size="big")
     (spot,) = place_free([room], [], rng)
-    actor = mark(meaning.first, min(max(spot.x, 20), 76), min(max(spot.y, 20), 76))
+    actor = mark(meaning.first, min(max(spot.x, 24), 72), min(max(spot.y, 24), 72))
     event = Mark(meaning.kind, "white", actor.x, actor.y, actor.radius)
-    taken = [replace(actor, radius=20.0)]
+    taken = [replace(actor, radius=24.0)]
     (other,) = place_free([meaning.second], taken, rng)
     if not meaning.moving:
         return [actor, event, other]
     direction = rng.choice(tuple(_STEPS))
     dx, dy = _STEPS[direction]
-    x, y = other.x + 20 * dx, other.y + 20 * dy
+    x, y = other.x + 26 * dx, other.y + 26 * dy
     if not (7 <= x <= 89 and 7 <= y <= 89):
         direction = {"right": "left", "left": "right", "up": "down", "down": "up"}[direction]
-        x, y = other.x - 20 * dx, other.y - 20 * dy
+        x, y = other.x - 26 * dx, other.y - 26 * dy
     return [actor, event, other, _arrow(direction, x, y, rng)]
