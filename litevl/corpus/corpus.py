@@ -26,7 +26,7 @@ from litevl.corpus.drawing import Ground, draw
 from litevl.corpus.plan import CorpusConfig, PlannedClip, plan_clips
 from litevl.corpus.video_file import FRAMES_PER_SECOND, write_video
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same configuration would give other clips or captions."""
 
 ANNOTATIONS = "MSRVTT_data.json"
