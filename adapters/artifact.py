@@ -5,6 +5,7 @@ backbone is refused, and a load that fails leaves the model as it was.
 """
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 from .adapter import adapter_parameter_names
 from .fingerprint import fingerprint
 from .plug import LiteVLConfig, plug, plugged_state, require_plugged, unplug
-from .vision_encoder import find_vision_encoder
+from .vision_encoder import find_vision_encoder, portable_names
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
@@ -42,7 +45,7 @@ def save_adapters(model: nn.Module, folder: str | Path, **details: Any) -> Path:
         ValueError: if the model is not plugged, or was merged.
     """
     state = require_plugged(model)
-    tensors = {_portable(model, name): value for name, value in _adapter_tensors(model).items()}
+    tensors = _adapter_tensors(model)
     if any(name.endswith("temporal_attention.fc_bias") for name in tensors):
         raise ValueError("this model was merged for inference and no longer holds its adapters; save before merge()")
     config = {
@@ -73,13 +76,19 @@ def load_adapters(model: nn.Module, folder: str | Path, *, verbose: bool = True)
             other shapes or NaN. The model is then unchanged.
     """
     config, tensors = _read(Path(folder))
-    adapter = LiteVLConfig(**{**config["adapter"], "layers": _layers(config["adapter"]["layers"])})
+    adapter = _adapter_config(config["adapter"], Path(folder))
+    if config.get("lora") and not any(hasattr(module, "base_layer") for module in model.modules()):
+        raise AdapterLoadError(
+            f"{folder}: was trained beside LoRA, which lies in its lora/ folder, and this model has none; load that "
+            "first (litevl.training.load_lora, or peft)"
+        )
     state = plugged_state(model)
     found = fingerprint(model)
     if found != config["backbone_fingerprint"]:
         raise AdapterLoadError(
             f"{folder}: these adapters were trained on the backbone {config['backbone_fingerprint']}, this model is "
-            f"{found}; load the backbone that adapter_config.json names, in the same dtype"
+            f"{found}; load the backbone that adapter_config.json names, in the same dtype (after --train all that is "
+            "the run folder's own backbone/)"
         )
     if state and state.config != adapter:
         raise AdapterLoadError(f"{folder}: holds {adapter}, the model is plugged with {state.config}; unplug it first")
@@ -114,15 +123,23 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, tensors
 
 
-def _layers(layers: Any) -> Any:
-    return tuple(layers) if isinstance(layers, list) else layers
+def _adapter_config(stored: dict[str, Any], folder: Path) -> LiteVLConfig:
+    try:
+        layers = stored["layers"]
+        return LiteVLConfig(**{**stored, "layers": tuple(layers) if isinstance(layers, list) else layers})
+    except (TypeError, KeyError, ValueError) as error:
+        raise AdapterLoadError(
+            f"{folder / CONFIG_NAME}: `adapter` is not a configuration of this litevl; {error}"
+        ) from error
 
 
 def _copy_tensors(model: nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
-    own = {_portable(model, name): value for name, value in _adapter_tensors(model).items()}
+    own = _adapter_tensors(model)
     encoder = find_vision_encoder(model).path.rpartition(".")[2]
     bare = all(name.startswith(encoder) for name in own)
     wanted = {name: value for name, value in tensors.items() if not bare or name.startswith(encoder)}
+    if left := sorted(tensors.keys() - wanted.keys()):
+        logger.warning("%s: these belong to a task model and stay in the file: %s", folder, ", ".join(left))
     problems = [f"unknown {name}" for name in sorted(wanted.keys() - own.keys())]
     problems += [f"missing {name}" for name in sorted(own.keys() - wanted.keys())]
     problems += [
@@ -141,11 +158,5 @@ def _copy_tensors(model: nn.Module, tensors: dict[str, Tensor], folder: Path) ->
 
 
 def _adapter_tensors(model: nn.Module) -> dict[str, Tensor]:
-    names = adapter_parameter_names(model)
-    return {name: value for name, value in model.named_parameters() if name in names}
-
-
-def _portable(model: nn.Module, name: str) -> str:
-    # Names relative to the BLIP itself, whatever it is wrapped in, so that an artifact moves between programs.
-    root = find_vision_encoder(model).path.rpartition(".")[0]
-    return name.removeprefix(f"{root}.") if root else name
+    names, portable = adapter_parameter_names(model), portable_names(model)
+    return {portable[name]: value for name, value in model.named_parameters() if name in names}

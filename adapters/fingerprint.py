@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .adapter import adapter_parameter_names
+from .vision_encoder import portable_names
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -18,8 +19,9 @@ def fingerprint(model: nn.Module) -> str:
         16 hexadecimal digits.
     """
     added = adapter_parameter_names(model) | _peft_parameter_names(model)
+    portable = portable_names(model)
     stock = sorted(
-        ((_stock_name(name), p) for name, p in model.named_parameters() if name not in added),
+        ((_stock_name(portable[name]), value) for name, value in model.named_parameters() if name not in added),
         key=lambda item: item[0],
     )
     digest = hashlib.sha256()
@@ -28,7 +30,7 @@ def fingerprint(model: nn.Module) -> str:
             continue
         value = parameter.detach().cpu().contiguous()
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.view(torch.uint8).numpy().data)
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 

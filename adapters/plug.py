@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .adapter import Adapter, describe_trainable, freeze_backbone, named_adapters
+from .choices import check_choices
 from .clip_cls import ClipCLS, EntryClipCLS
 from .temporal_attention import TemporalAttention
-from .temporal_scaling import Scaling
+from .temporal_scaling import LearnedScaling, Scaling
 from .time_embedding import TimeEmbedding
 from .vision_encoder import VisionEncoder, find_vision_encoder
 
@@ -41,10 +42,12 @@ class LiteVLConfig:
     """Dynamic temporal scaling: none, learned per layer and frame (the paper's), or conditional on the clip (ours)."""
     cls: Literal["clip", "frame"] = "clip"
     """One CLS per clip, or one per frame; with `frame` a fresh model is BLIP frame by frame for any clip."""
-    time_embedding: bool = True
-    """Add a learnable embedding per frame to the patches, before the first adapted block."""
+    time_embedding: Literal["learned", "sinusoidal", "none"] = "learned"
+    """How the order of frames is told: a learnable embedding per frame, zeros at the start, added to the patches
+    before the first adapted block (TESTA's); or a fixed code, added to what each temporal attention reads (ours)."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.num_frames < 1:
             raise ValueError(f"num_frames: expected at least 1, got {self.num_frames}")
         if self.layers != "all" and (len(set(self.layers)) != len(self.layers) or min(self.layers, default=0) < 0):
@@ -181,11 +184,12 @@ def _insert(encoder: VisionEncoder, config: LiteVLConfig) -> None:
     for number, block in enumerate(encoder.blocks):
         if number == first and config.cls == "clip" and first > 0:
             block.module.entry_clip_cls = EntryClipCLS()
-        if number == first and layers and config.time_embedding:
+        if number == first and layers and config.time_embedding == "learned":
             embedding = TimeEmbedding(config.num_frames, encoder.embed_dim)
             block.module.time_embedding = embedding.to(block.qkv.weight)
         if number in layers:
-            attention = TemporalAttention(block, config.num_frames, config.scaling)
+            coded_time = config.time_embedding == "sinusoidal"
+            attention = TemporalAttention(block, config.num_frames, config.scaling, coded_time)
             block.module.temporal_attention = attention.to(block.qkv.weight)
         if number >= first and config.cls == "clip":
             block.attention.clip_cls = ClipCLS()
@@ -222,7 +226,8 @@ def _announce_resampling(module: nn.Module, num_frames: int) -> None:
     if num_frames == trained or torch.compiler.is_compiling() or num_frames in state.announced:
         return
     state.announced.add(num_frames)
-    if any(True for adapter in named_adapters(module) for _ in adapter[1].parameters()):
+    per_frame = (TimeEmbedding, LearnedScaling)
+    if any(isinstance(part, per_frame) for part in module.modules()):
         logger.warning("clips of %d frames: what was learned for %d frames is interpolated", num_frames, trained)
 
 

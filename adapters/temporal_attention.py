@@ -18,19 +18,22 @@ from torch import Tensor, nn
 
 from .adapter import Adapter
 from .temporal_scaling import Scaling, build_scaling
+from .time_axis import time_code
 from .vision_encoder import Block
 
 
 class TemporalAttention(Adapter):
     """Attention over time for each patch position, residual, identity when fresh.
 
-    LN_t and MHA_t start as copies of the block's own norm and spatial attention, FC_t at zero.
+    LN_t and MHA_t start as copies of the block's own norm and spatial attention, FC_t at zero. With `coded_time` a
+    fixed code of each frame's place is added to what MHA_t reads (ours); a fresh adapter is the identity all the same.
     """
 
-    def __init__(self, block: Block, num_frames: int, scaling: Scaling):
+    def __init__(self, block: Block, num_frames: int, scaling: Scaling, coded_time: bool = False):
         super().__init__()
         dim = block.qkv.in_features
         self.num_heads = block.num_heads
+        self.coded_time = coded_time
         self.norm = nn.LayerNorm(dim, eps=block.norm.eps)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.projection = nn.Linear(dim, dim)
@@ -49,7 +52,12 @@ class TemporalAttention(Adapter):
         """Returns the tokens, CLS untouched, patches with the temporal residual added."""
         cls, patches = tokens[:, :1], tokens[:, 1:]
         frames = rearrange(patches, "(b t) n d -> b t n d", t=num_frames)
-        qkv = rearrange(self.qkv(self.norm(frames)), "b t n (c h d) -> c (b n) h t d", c=3, h=self.num_heads)
+        normed = self.norm(frames)
+        if self.coded_time:
+            # As large as the features it joins, whatever scale the backbone's norm has.
+            size = self.norm.weight.detach().abs().mean()
+            normed = normed + size * time_code(num_frames, frames.shape[-1], normed)[:, None]
+        qkv = rearrange(self.qkv(normed), "b t n (c h d) -> c (b n) h t d", c=3, h=self.num_heads)
         attended = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
         attended = rearrange(attended, "(b n) h t d -> b t n (h d)", n=frames.shape[2])
         hidden = self.projection(attended)

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from .choices import check_choices
+
 
 @dataclass(frozen=True)
 class PoolingConfig:
@@ -37,6 +39,7 @@ class PoolingConfig:
     """Keep the video's own tokens beside the pooled rows, or hand on CLS and the pooled rows alone."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.tau <= 0:
             raise ValueError(f"tau: expected a positive temperature, got {self.tau}")
         if self.mode == "none" and not self.keep_tokens:

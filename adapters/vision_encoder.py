@@ -52,6 +52,12 @@ def find_vision_encoder(model: nn.Module) -> VisionEncoder:
     return found[0]
 
 
+def portable_names(model: nn.Module) -> dict[str, str]:
+    """The name of each parameter relative to the BLIP itself, whatever that is wrapped in, by its name in `model`."""
+    root = find_vision_encoder(model).path.rpartition(".")[0]
+    return {name: name.removeprefix(f"{root}.") if root else name for name, _ in model.named_parameters()}
+
+
 def _blocks_of(module: nn.Module) -> tuple[Block, ...]:
     layers = getattr(getattr(module, "encoder", None), "layers", None)
     if not isinstance(layers, nn.ModuleList) or not hasattr(module, "embeddings"):

@@ -1,6 +1,6 @@
 """What each part of LiteVL adds: the main job with one part changed at a time, over seeds, with the spread.
 
-    python recipes/msrvtt_ablation.py                          # embedded corpus: 8 variants x 3 seeds
+    python recipes/msrvtt_ablation.py                          # embedded corpus: 9 variants x 3 seeds
     python recipes/msrvtt_ablation.py --markdown recipes/RESULTS.md
     python recipes/msrvtt_ablation.py --data.root /data/msrvtt --backbone Salesforce/blip-itm-base-coco
 
@@ -9,10 +9,12 @@ interrupted ablation goes on where it stopped. Every flag of the main job is tak
 epoch is evaluated, not a selected one, so that no variant gains by selection.
 """
 
+import os
+import shlex
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +24,7 @@ import tyro
 from rich.table import Table
 
 from litevl.evaluation.report import show
-from litevl.training import read_config, read_json
+from litevl.training import describe_changes, read_config, read_json
 
 Change = Callable[[retrieval.Config], retrieval.Config]
 
@@ -53,23 +55,30 @@ VARIANTS: dict[str, Change] = {
     "scaling none": adapter(scaling="none"),
     "scaling conditional": adapter(scaling="conditional"),
     "cls frame": adapter(cls="frame"),
-    "no time embedding": adapter(time_embedding=False),
+    "time embedding learned": adapter(time_embedding="learned"),
+    "time embedding none": adapter(time_embedding="none"),
     "pooling mean": pooling("mean"),
     "pooling none": pooling("none"),
 }
 """Each differs from LiteVL in what its name says; the second is the control that trains but cannot see order."""
 
 COLUMNS: dict[str, Callable[[dict[str, Any]], float]] = {
-    "order, ITC": lambda result: result["order_accuracy"]["contrastive"],
-    "order, re-ranked": lambda result: result["order_accuracy"]["reranked"],
     "t2v R@1, ITC": lambda result: result["contrastive"]["t2v_r1"],
     "t2v R@1, re-ranked": lambda result: result["reranked"]["t2v_r1"],
+    "v2t R@1, ITC": lambda result: result["contrastive"]["v2t_r1"],
     "v2t R@1, re-ranked": lambda result: result["reranked"]["v2t_r1"],
-    "static": lambda result: result["reranked"]["t2v_r1_by_category"]["static"],
-    "movement": lambda result: result["reranked"]["t2v_r1_by_category"]["order of movement"],
-    "appearance": lambda result: result["reranked"]["t2v_r1_by_category"]["order of appearance"],
-    "event": lambda result: result["reranked"]["t2v_r1_by_category"]["event"],
 }
+CORPUS_COLUMNS: dict[str, Callable[[dict[str, Any]], float]] = {
+    "order, ITC": lambda result: result["order_accuracy"]["contrastive"],
+    "order, re-ranked": lambda result: result["order_accuracy"]["reranked"],
+    "static": lambda result: result["contrastive"]["t2v_r1_by_category"]["static"],
+    "movement": lambda result: result["contrastive"]["t2v_r1_by_category"]["order of movement"],
+    "appearance": lambda result: result["contrastive"]["t2v_r1_by_category"]["order of appearance"],
+    "event": lambda result: result["contrastive"]["t2v_r1_by_category"]["event"],
+}
+"""For the embedded corpus, which knows kinds of captions and clips that are each other's reversal."""
+
+FROZEN = "frozen frame average"
 
 
 @dataclass(frozen=True)
@@ -88,103 +97,109 @@ class Config:
     """Also write the table here."""
 
 
-def main(config: Config) -> dict[str, list[dict[str, Any]]]:
+def main(config: Config, command: str = "python recipes/msrvtt_ablation.py") -> dict[str, list[dict[str, Any]]]:
     """Runs what is not finished and prints the table.
 
+    Args:
+        config: what to run.
+        command: what the page says made it.
+
     Returns:
-        For each variant the test results of its seeds; for `frame average` those of the frozen backbone.
+        For each variant the test results of its seeds; for `frozen frame average` those of the frozen backbone.
 
     Raises:
-        ValueError: for an unknown variant.
+        ValueError: for an unknown variant, or several processes.
     """
     if unknown := set(config.variants) - VARIANTS.keys():
         raise ValueError(f"variants: expected some of {', '.join(VARIANTS)}; got {', '.join(sorted(unknown))}")
-    results: dict[str, list[dict[str, Any]]] = {}
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("the ablation runs in one process; give each process group its own --seeds or --variants")
+    frozen = replace(config.base, training=replace(config.base.training, epochs=0))
+    results = {FROZEN: [run(frozen, config.ablation_dir / "frozen")["frame average"]]}
     for seed in config.seeds:
         for name in config.variants:
-            found = run(config, name, seed)
-            results.setdefault(name, []).append(found["LiteVL"])
-            if "frame average" in found:
-                results.setdefault("frozen frame average", [found["frame average"]])
-    order = ["frozen frame average", *config.variants]
-    results = {name: results[name] for name in order if name in results}
+            print(f"\n{name}, seed {seed}")
+            training = replace(config.base.training, select_on="last")
+            wanted = replace(VARIANTS[name](config.base), seed=seed, baseline=False, training=training)
+            folder = config.ablation_dir / f"{name.replace(',', '').replace(' ', '-')}-seed{seed}"
+            results.setdefault(name, []).append(run(wanted, folder)["LiteVL"])
     show(table(results, config))
     if config.markdown is not None:
-        config.markdown.write_text(markdown(results, config), encoding="utf-8")
+        config.markdown.write_text(markdown(results, config, command), encoding="utf-8")
     return results
 
 
-def run(config: Config, name: str, seed: int) -> dict[str, Any]:
-    """The results of one variant and seed, from its folder where it is finished."""
-    folder = config.ablation_dir / f"{name.replace(',', '').replace(' ', '-')}-seed{seed}"
-    wanted = replace(
-        VARIANTS[name](config.base),
-        seed=seed,
-        output_dir=folder,
-        # The frozen backbone has no seed: once is enough.
-        baseline=name == config.variants[0] and seed == config.seeds[0],
-        training=replace(config.base.training, select_on="last"),
-    )
+def run(wanted: retrieval.Config, folder: Path) -> dict[str, Any]:
+    """The results of one run, from its folder where it is finished.
+
+    Raises:
+        ValueError: the folder holds a run of other settings.
+    """
+    wanted = replace(wanted, output_dir=folder)
     if (folder / "metrics.json").is_file():
-        stored = read_config(retrieval.Config, folder)
-        if replace(stored, output_dir=folder) != wanted:
-            raise ValueError(f"{folder}: holds a run of other settings; choose another --ablation-dir")
+        stored = replace(read_config(retrieval.Config, folder), output_dir=folder, resume=False)
+        if changes := describe_changes(asdict(stored), asdict(wanted)):
+            raise ValueError(
+                f"{folder}: holds a run of other settings ({'; '.join(changes)}); choose another --ablation-dir"
+            )
         return read_json(folder / "metrics.json")["results"]
-    print(f"\n{name}, seed {seed}")
-    return retrieval.main(replace(wanted, resume=(folder / "state.pt").is_file()))["results"]
+    return retrieval.main(replace(wanted, resume=folder.exists()))["results"]
 
 
-def cells(results: list[dict[str, Any]]) -> list[str]:
+def columns(results: dict[str, list[dict[str, Any]]]) -> dict[str, Callable[[dict[str, Any]], float]]:
+    """The columns that these results have."""
+    return CORPUS_COLUMNS | COLUMNS if results[FROZEN][0]["order_accuracy"] else COLUMNS
+
+
+def cells(found: list[dict[str, Any]], shown: dict[str, Callable[[dict[str, Any]], float]]) -> list[str]:
     """Mean and standard deviation over seeds of every column."""
-    values = [[column(result) for result in results] for column in COLUMNS.values()]
+    values = [[column(result) for result in found] for column in shown.values()]
     return [
-        f"{statistics.mean(found):.1f} ± {statistics.stdev(found):.1f}" if len(found) > 1 else f"{found[0]:.1f}"
-        for found in values
+        f"{statistics.mean(each):.1f} ± {statistics.stdev(each):.1f}" if len(each) > 1 else f"{each[0]:.1f}"
+        for each in values
     ]
 
 
 def table(results: dict[str, list[dict[str, Any]]], config: Config) -> Table:
     """The ablation as a table to read."""
-    made = Table(
-        title=f"Ablation, test split, mean ± standard deviation over seeds {config.seeds}", title_justify="left"
-    )
-    for name in ("variant", *COLUMNS):
+    title = f"Ablation, test split, mean ± standard deviation over seeds {config.seeds}"
+    made, shown = Table(title=title, title_justify="left"), columns(results)
+    for name in ("variant", *shown):
         made.add_column(name, justify="left" if name == "variant" else "right")
     for name, found in results.items():
-        made.add_row(name, *cells(found))
+        made.add_row(name, *cells(found, shown))
     return made
 
 
-def markdown(results: dict[str, list[dict[str, Any]]], config: Config) -> str:
+def markdown(results: dict[str, list[dict[str, Any]]], config: Config, command: str) -> str:
     """The ablation as a page: the command, the table, how to read it."""
-    training = config.base.training
+    training, shown = config.base.training, columns(results)
+    data = "the embedded corpus" if config.base.data.root is None else "MSR-VTT"
+    seeds = ", ".join(map(str, config.seeds))
     lines = [
-        "# Ablation on the embedded corpus",
+        f"# What each part adds, on {data}",
         "",
-        f"`{COMMAND}`, {training.epochs} epochs of batches of {training.batch_size}, "
-        f"{config.base.model.adapter.num_frames} frames, seeds {', '.join(map(str, config.seeds))}, last epoch, test "
-        "split. Percent, mean ± standard deviation over seeds. *order*: how often a clip's caption scores above the "
-        "caption of the same clip reversed (chance 50). *static* to *event*: t2v R@1, re-ranked, by kind of caption.",
+        f"Made by `{command}`: {training.epochs} epochs of batches of {training.batch_size}, "
+        f"{config.base.model.adapter.num_frames} frames, backbone {Path(config.base.model.backbone).name}, seeds "
+        f"{seeds}, last epoch, test split. Percent, mean ± standard deviation over seeds. *ITC* compares embeddings, "
+        "*re-ranked* adds matching for the best candidates. *order*: how often a clip's caption scores above the "
+        "caption of the same clip reversed (chance 50). *static* to *event*: t2v R@1, ITC, by kind of caption.",
         "",
-        "| variant | " + " | ".join(COLUMNS) + " |",
-        "|---" * (len(COLUMNS) + 1) + "|",
-        *(f"| {name} | " + " | ".join(cells(found)) + " |" for name, found in results.items()),
+        "| variant | " + " | ".join(shown) + " |",
+        "|---" * (len(shown) + 1) + "|",
+        *(f"| {name} | " + " | ".join(cells(found, shown)) + " |" for name, found in results.items()),
         "",
     ]
     return "\n".join(lines)
 
 
-COMMAND = "python recipes/msrvtt_ablation.py --markdown recipes/RESULTS.md"
-
-
 def parse(arguments: list[str]) -> Config:
     """The config of a command line, with the main job's defaults for the data that is asked for."""
-    config = tyro.cli(Config, default=Config(retrieval.EMBEDDED), args=arguments, description=__doc__)
-    if config.base.data.root is None:
-        return config
-    return tyro.cli(Config, default=Config(retrieval.MSRVTT), args=arguments, description=__doc__)
+    base = retrieval.MSRVTT if any(word.startswith("--data.root") for word in arguments) else retrieval.EMBEDDED
+    config = tyro.cli(Config, default=Config(base), args=arguments, description=__doc__)
+    return replace(config, base=retrieval.absolute(config.base))
 
 
 if __name__ == "__main__":
     torch.set_float32_matmul_precision("high")
-    main(parse(sys.argv[1:]))
+    main(parse(sys.argv[1:]), shlex.join(["python", "recipes/msrvtt_ablation.py", *sys.argv[1:]]))

@@ -30,6 +30,7 @@ from litevl.evaluation.scoring import score_gallery
 from litevl.losses import RetrievalLossConfig, RetrievalObjective
 from litevl.models import VideoTextRetrieval
 from litevl.training import (
+    STATE_NAME,
     CaptionBatches,
     Progress,
     RetrievalModelConfig,
@@ -77,11 +78,16 @@ class Config:
     evaluate: Path | None = None
     """Evaluate this run's folder again, from what it holds, and stop."""
 
+    def __post_init__(self) -> None:
+        if self.training.epochs == 0 and not self.baseline:
+            raise ValueError("nothing to do: --epochs 0 evaluates the frozen backbone, which --no-baseline leaves out")
+
 
 EMBEDDED = Config(
-    RetrievalModelConfig(adapter=LiteVLConfig(num_frames=6)),
+    RetrievalModelConfig(adapter=LiteVLConfig(num_frames=6, time_embedding="sinusoidal")),
     TrainingConfig(epochs=10, batch_size=32, lr=1e-3),
     EvaluationConfig(k=32, batch_size=50, pair_batch=256),
+    RetrievalDataConfig(similar=8),
 )
 """The defaults on the embedded corpus."""
 
@@ -101,13 +107,18 @@ def main(config: Config) -> dict[str, Any]:
         What `metrics.json` holds: the protocol, the results of frame-average BLIP and of LiteVL, the epochs' scores.
     """
     again = config.evaluate is not None
+    accelerator = start(config)
     output_dir = config.evaluate or config.output_dir or new_run_name("msrvtt_retrieval")
-    accelerator = start(config, output_dir)
-    run = None if again else RunFolder(output_dir, config, config.resume, write=accelerator.is_main_process)
     training = config.training.epochs > 0
-    data = load_retrieval_data(config.data, training=training, progress=accelerator.is_main_process)
+    with accelerator.main_process_first():
+        progress = accelerator.is_main_process
+        data = load_retrieval_data(config.data, training=training and not again, progress=progress)
     blip = load_backbone(config.model, accelerator.device)
     accelerator.print(blip.load_report, data.summary(), sep="\n")
+    run = None if again else RunFolder(output_dir, config, config.resume, write=accelerator.is_main_process)
+    if run is not None and config.training.tracker != "none":
+        accelerator.project_configuration.set_directories(str(output_dir))
+        accelerator.init_trackers("msrvtt_retrieval")
 
     metrics: dict[str, Any] = {"protocol": protocol(blip, data, config, accelerator), "results": {}, "epochs": []}
     if config.baseline:
@@ -115,26 +126,30 @@ def main(config: Config) -> dict[str, Any]:
         unplug(blip)
     if training:
         if run is not None:
-            metrics["epochs"] = train(blip, data, config, accelerator, run)
+            metrics["epochs"], skipped = train(blip, data, config, accelerator, run)
+            metrics["protocol"]["coverage"]["train"] = str(data.coverage["train"].without(skipped))
         accelerator.wait_for_everyone()
         model = load_model(config.model, output_dir, accelerator.device)
         metrics["results"]["LiteVL"] = evaluate(model, data, "test", config, accelerator)
     if run is not None:
         run.write_json("metrics.json", metrics)
     if accelerator.is_main_process:
+        if again:
+            written = read_json(output_dir / "metrics.json")
+            metrics["protocol"]["selected_on"] = written["protocol"]["selected_on"]
         show_retrieval(metrics)
-        print(compare(metrics, output_dir) if again else f"run folder: {output_dir}")
+        print(compare(written, metrics) if again else f"run folder: {output_dir}")
     accelerator.end_training()
     return metrics
 
 
 def train(
     blip: Any, data: RetrievalData, config: Config, accelerator: Accelerator, run: RunFolder
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Trains, and saves what was trained of the selected epoch into the run folder.
 
     Returns:
-        The score of each epoch.
+        The score of each epoch, and the videos that could not be read and were left out.
     """
     model = build_model(blip, config.model)
     accelerator.print(describe_trainable(model))
@@ -143,7 +158,7 @@ def train(
     objective = RetrievalObjective(model, config.loss, config.seed).to(accelerator.device)
     objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config.training))
     progress = Progress()
-    if config.resume:
+    if config.resume and (run.path / STATE_NAME).is_file():
         progress = load_state(run.path, accelerator.unwrap_model(objective), optimizer, accelerator)
     num_frames = config.model.adapter.num_frames
     batches = CaptionBatches(data, model, config.training, num_frames, preprocessing(model), accelerator, config.seed)
@@ -158,7 +173,7 @@ def train(
             state.best = score
             if run.write:
                 save_model(model, config.model, run.path, evaluation=asdict(config.evaluation))
-    return progress.history
+    return progress.history, list(batches.skipped)
 
 
 def evaluate(
@@ -191,24 +206,22 @@ def evaluate(
     metrics = summarise(scores, data.groups, settings.bootstrap, config.seed)
     metrics["order_accuracy"] = order_accuracy(scores, data.order_pairs)
     metrics["coverage"] = str(data.coverage_of(split, scores.video_ids))
+    metrics["k"] = min(settings.k, len(scores.video_ids))
     metrics["pairs_matched"] = scores.pairs_matched
     return metrics
 
 
-def start(config: Config, output_dir: Path) -> Accelerator:
+def start(config: Config) -> Accelerator:
     """Accelerate as the config says, and one seed for all processes."""
     accelerator, notes = start_accelerator(
         config.training.precision,
         config.training.accumulation,
         config.training.tracker,
-        output_dir,
         unused_parameters=0 in (config.loss.vtc_weight, config.loss.vtm_weight),
     )
-    for note in notes.lines:
+    for note in notes:
         accelerator.print(f"note: {note}")
     set_seed(config.seed)
-    if config.training.tracker != "none":
-        accelerator.init_trackers("msrvtt_retrieval")
     return accelerator
 
 
@@ -231,7 +244,7 @@ def protocol(blip: Any, data: RetrievalData, config: Config, accelerator: Accele
         **data.stamp(),
         **stamp(blip),
         "backbone_source": config.model.backbone,
-        "selected_on": selection_split(config, data) if training else "nothing",
+        "selected_on": selection_split(config, data) if training and config.evaluate is None else "nothing",
         "trained": config.model.train if training else "nothing (zero-shot)",
         "num_frames": config.model.adapter.num_frames,
         "k": config.evaluation.k,
@@ -241,9 +254,11 @@ def protocol(blip: Any, data: RetrievalData, config: Config, accelerator: Accele
     }
 
 
-def compare(metrics: dict[str, Any], folder: Path) -> str:
-    """Says whether an evaluation from the run folder gave what the run had written."""
-    changes = describe_changes(read_json(folder / "metrics.json")["results"], metrics["results"])
+def compare(written: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """Says whether an evaluation from the run folder gave what the run had written, on the same backbone."""
+    same = "backbone_fingerprint"
+    changes = describe_changes({same: written["protocol"][same]}, {same: metrics["protocol"][same]})
+    changes += describe_changes(written["results"], metrics["results"])
     return "\n".join(
         ["differs from the run's metrics.json:", *changes] if changes else ["equal to the run's metrics.json"]
     )
@@ -251,14 +266,24 @@ def compare(metrics: dict[str, Any], folder: Path) -> str:
 
 def parse(arguments: list[str]) -> Config:
     """The config of a command line: defaults of the embedded corpus, of MSR-VTT, or of the run to evaluate again."""
-    config = tyro.cli(Config, default=EMBEDDED, args=arguments, description=__doc__)
+    default = MSRVTT if any(word.startswith("--data.root") for word in arguments) else EMBEDDED
+    config = tyro.cli(Config, default=default, args=arguments, description=__doc__)
     if config.evaluate is not None:
         stored = replace(read_config(Config, config.evaluate), evaluate=config.evaluate)
         config = tyro.cli(Config, default=stored, args=arguments)
         for change in describe_changes(asdict(stored), asdict(config)):
             print(f"not as in the run: {change}")
         return config
-    return config if config.data.root is None else tyro.cli(Config, default=MSRVTT, args=arguments)
+    return absolute(config)
+
+
+def absolute(config: Config) -> Config:
+    """The config with absolute paths, so that its run folder means the same from anywhere."""
+    root = None if config.data.root is None else config.data.root.resolve()
+    backbone = config.model.backbone
+    backbone = str(Path(backbone).resolve()) if Path(backbone).exists() else backbone
+    data, model = replace(config.data, root=root), replace(config.model, backbone=backbone)
+    return replace(config, data=data, model=model)
 
 
 if __name__ == "__main__":

@@ -112,8 +112,7 @@ def _require_transformers() -> None:
     if int(transformers.__version__.split(".")[0]) < 5:
         raise RuntimeError(
             f"load_blip needs transformers 5.0 or newer, found {transformers.__version__}; "
-            "run `pip install 'transformers>=5'`. In an environment with LAVIS's pins, load the model with LAVIS "
-            "and plug the adapters into that."
+            "run `pip install 'transformers>=5'`"
         )
 
 

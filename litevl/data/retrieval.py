@@ -1,6 +1,7 @@
 """The data of a text-video retrieval run: splits, files, coverage, and the galleries to evaluate."""
 
 import csv
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from .preprocess import PreprocessConfig, normalize
 from .sampling import Sampling
 from .video import Decoder
 
+logger = logging.getLogger(__name__)
+
 Split = Literal["train", "val", "test"]
 CORPUS_CATEGORIES = {0: "static", 1: "order of movement", 2: "order of appearance", 3: "event"}
 
@@ -41,6 +44,9 @@ class RetrievalDataConfig:
     """Take annotation files of this form only; by default it is detected."""
     captions: Literal["one", "all"] = "one"
     """Train on one random caption of each video per epoch, or on every caption."""
+    similar: int = 1
+    """Make training batches of groups of this many videos with similar captions (by the backbone's text encoder), so
+    that a batch holds hard negatives; 1 mixes at random."""
     decoder: Decoder = "auto"
     """decord where it can, else PyAV; or one of them, or torchcodec, by name."""
     sampling: Sampling = "midpoint"
@@ -148,7 +154,7 @@ class Gallery:
     """The videos and texts of a split, and this process's share of the videos as preprocessed clips.
 
     Iterating gives batches of video ids and pixels on `device`; a video that can't be decoded follows the policy, and
-    under `skip` its id is added to `skipped`.
+    under `skip` it is named in the log and does not come.
     """
 
     def __init__(
@@ -169,7 +175,6 @@ class Gallery:
         self.text_ids = [video.video_id for video in videos for _ in video.captions]
         share = torch.arange(len(videos)).tensor_split(processes)[process].tolist()
         self.num_videos = len(share)
-        self.skipped: list[str] = []
         self.preprocess, self.device = preprocess, device
         dataset = VideoDataset(
             [videos[i] for i in share],
@@ -184,7 +189,8 @@ class Gallery:
 
     def __iter__(self) -> Iterator[tuple[list[str], Float[Tensor, "batch time 3 height width"]]]:
         for batch in self.loader:
-            self.skipped += batch["bad"]
+            for video_id, reason in zip(batch["bad"], batch["reasons"], strict=True):
+                logger.warning("left out of the evaluation: %s: %s", video_id, reason)
             if batch["video_id"]:
                 yield batch["video_id"], normalize(batch["frames"].to(self.device), self.preprocess)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Int
 from torch.utils.data import Sampler
 
 Row = tuple[int, int]
@@ -24,6 +25,9 @@ class EpochSampler(Sampler[list[Row]]):
         process_index: which of them this is.
         shuffle: permute; else the dataset's order.
         drop_last: leave out what does not fill a global batch at an epoch's end.
+        similar: for each row, rows like it, the most alike first; a batch is then made of groups of rows that are
+            alike, which are each other's hard negatives, instead of rows at random.
+        group: rows in such a group.
 
     Raises:
         ValueError: counts that do not fit each other, or not one batch.
@@ -39,6 +43,8 @@ class EpochSampler(Sampler[list[Row]]):
         process_index: int = 0,
         shuffle: bool = True,
         drop_last: bool = True,
+        similar: Int[np.ndarray, "rows neighbours"] | None = None,
+        group: int = 1,
     ):
         if not 0 <= process_index < num_processes:
             raise ValueError(f"expected process_index below num_processes={num_processes}, got {process_index}")
@@ -55,7 +61,7 @@ class EpochSampler(Sampler[list[Row]]):
             raise ValueError(f"the last batch has {last} rows, too few for {num_processes} processes; drop it")
         self._num_rows, self._batch_size, self._seed = num_rows, global_batch_size, seed
         self._num_processes, self._process_index = num_processes, process_index
-        self._shuffle = shuffle
+        self._shuffle, self._similar, self._group = shuffle, similar, group
         self.batches_per_epoch = num_rows // global_batch_size + (0 if drop_last or not last else 1)
         self._epoch = self._start_batch = 0
 
@@ -85,7 +91,24 @@ class EpochSampler(Sampler[list[Row]]):
         rows = np.arange(self._num_rows)
         if self._shuffle:
             rows = np.random.default_rng([self._seed, epoch]).permutation(self._num_rows)
+        if self._similar is not None:
+            rows = _in_groups(rows, self._similar, self._group)
         for number in range(self._start_batch, self.batches_per_epoch):
             batch = rows[number * self._batch_size : (number + 1) * self._batch_size]
             first, last = (len(batch) * (self._process_index + part) // self._num_processes for part in (0, 1))
             yield [(epoch, int(row)) for row in batch[first:last]]
+
+
+def _in_groups(
+    rows: Int[np.ndarray, " rows"], similar: Int[np.ndarray, "rows neighbours"], group: int
+) -> Int[np.ndarray, " rows"]:
+    """Reorders rows so that each that is still free is followed by the free rows most like it; each row once."""
+    free = np.ones(len(rows), dtype=bool)
+    order: list[int] = []
+    for row in rows.tolist():
+        if free[row]:
+            free[row] = False
+            chosen = [other for other in similar[row].tolist() if free[other]][: group - 1]
+            free[chosen] = False
+            order += [row, *chosen]
+    return np.array(order, dtype=rows.dtype)

@@ -61,12 +61,12 @@ def show_retrieval(metrics: Mapping[str, Any]) -> None:
     sizes = first["reranked"]
     caption = (
         f"{protocol['dataset']}, test {protocol['test_split']}: {first['coverage']}; gallery {sizes['t2v_gallery']} "
-        f"videos, {sizes['v2t_gallery']} texts; top {protocol['k']} re-ranked by ITM + ITC; {protocol['num_frames']} "
+        f"videos, {sizes['v2t_gallery']} texts; top {first['k']} re-ranked by ITM + ITC; {protocol['num_frames']} "
         f"frames of {protocol['image_size']} px, {protocol['sampling']}; train {protocol['train_split']}, selected on "
         f"{protocol['selected_on']}; backbone {protocol['backbone_source']} {protocol['backbone_fingerprint']}"
     )
     tables = [retrieval_table(rows, "Text-video retrieval", caption)]
-    if "t2v_r1_by_category" in sizes:
+    if any(values["order_accuracy"] for values in results.values()):
         tables.append(category_table(results))
     show(*tables)
     if protocol["selected_on"] == "test":

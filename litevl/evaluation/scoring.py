@@ -74,7 +74,8 @@ def score_gallery(
     video_ids = [name for ids, _ in shards for name in ids]
     if not video_ids:
         raise ValueError("no video to evaluate: every one was missing or unreadable")
-    kept = [row for row, name in enumerate(text_ids) if name in set(video_ids)]
+    come = set(video_ids)
+    kept = [row for row, name in enumerate(text_ids) if name in come]
     text_ids = [text_ids[row] for row in kept]
     text = _encode_texts(model, [texts[row] for row in kept], accelerator)
     embed = torch.cat([part for _, part in shards if part is not None])

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from litevl.precision import full_precision
+
 
 def positive_targets(
     query_ids: Int[Tensor, "queries"], candidate_ids: Int[Tensor, "candidates"]
@@ -33,10 +35,11 @@ def contrastive_loss(
         teacher: momentum embeddings of the queries, for BLIP's soft labels.
         alpha: the share of the teacher's distribution in the targets.
     """
-    logits = queries @ candidates.T / temperature
-    targets = positive_targets(query_ids, candidate_ids)
-    if teacher is not None and alpha > 0:
-        with torch.no_grad():
-            soft = torch.softmax(teacher @ candidates.T / temperature, dim=1)
-        targets = alpha * soft + (1 - alpha) * targets
-    return -(torch.log_softmax(logits, dim=1) * targets).sum(dim=1).mean()
+    with full_precision(queries):
+        logits = queries @ candidates.T / temperature
+        targets = positive_targets(query_ids, candidate_ids)
+        if teacher is not None and alpha > 0:
+            with torch.no_grad():
+                soft = torch.softmax(teacher @ candidates.T / temperature, dim=1)
+            targets = alpha * soft + (1 - alpha) * targets
+        return -(torch.log_softmax(logits, dim=1) * targets).sum(dim=1).mean()

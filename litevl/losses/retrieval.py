@@ -47,6 +47,8 @@ class RetrievalLossConfig:
     def __post_init__(self) -> None:
         if min(self.vtc_weight, self.vtm_weight, self.queue_size) < 0:
             raise ValueError("vtc_weight, vtm_weight and queue_size: expected zero or more")
+        if self.vtc_weight == self.vtm_weight == 0:
+            raise ValueError("vtc_weight and vtm_weight: expected at least one above zero")
         if self.momentum is not None and not 0 <= self.momentum < 1:
             raise ValueError(f"momentum: expected a decay from 0 to below 1, got {self.momentum}")
 
@@ -84,6 +86,8 @@ class RetrievalObjective(nn.Module):
         Returns:
             `loss`, and its parts `vtc` and `vtm` where they take part.
         """
+        if self.training:
+            self.model.clamp_temperature()
         tokens = tokens.pad_to(_longest(tokens))
         teacher = None
         if self.momentum is not None:
@@ -132,7 +136,7 @@ class RetrievalObjective(nn.Module):
         videos, texts, row_ids = (*_gather(video, text), ids) if whole else (video, text, own_ids)
         # Every process draws the negatives of the whole batch from one seed and keeps its own rows.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step + (0 if whole else 7919 * rank()))
-        logits = texts.embed.detach() @ videos.embed.detach().T / self.model.temperature().detach()
+        logits = (self.model.similarity(texts, videos) / self.model.temperature()).detach()
         own = slice(rank() * len(video), (rank() + 1) * len(video)) if whole else slice(None)
         wrong_video, has_video = hard_negatives(logits, row_ids, row_ids, generator)
         wrong_text, has_text = hard_negatives(logits.T, row_ids, row_ids, generator)

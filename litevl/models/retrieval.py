@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from litevl.adapters import Adapter, PoolingConfig, plugged_state, pool_by_text
 from litevl.blip import enc_token_id, repair
+from litevl.precision import full_precision
 
 from .features import TextFeatures, TokenBatch, VideoFeatures
 
@@ -86,6 +87,11 @@ class VideoTextRetrieval(nn.Module):
         """Where the model's weights are."""
         return self.heads.temperature.device
 
+    @torch.no_grad()
+    def clamp_temperature(self) -> None:
+        """Brings the temperature back into BLIP's range, where it has a gradient again; done before a training step."""
+        self.heads.temperature.clamp_(*TEMPERATURE_RANGE)
+
     def temperature(self) -> Float[Tensor, ""]:
         """The contrastive temperature, within BLIP's clamp."""
         return self.heads.temperature.clamp(*TEMPERATURE_RANGE)
@@ -111,7 +117,7 @@ class VideoTextRetrieval(nn.Module):
         With one CLS per frame the embedding is the mean of the frames' projections, as in BLIP's video evaluation.
         """
         rows = self.blip.vision_model(pixel_values=pixels).last_hidden_state
-        embed = F.normalize(self._head("vision_proj")(rows[:, 0]).float(), dim=-1)
+        embed = F.normalize(self._project("vision_proj", rows[:, 0]).float(), dim=-1)
         state = plugged_state(self.blip)
         if pixels.ndim == 4 or state is None:
             return VideoFeatures(rows, embed, 1, "clip")
@@ -122,11 +128,12 @@ class VideoTextRetrieval(nn.Module):
         tokens = texts if isinstance(texts, TokenBatch) else self.tokenize(texts)
         output = self.blip.text_encoder(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
         hidden = output.last_hidden_state[:, 0]
-        return TextFeatures(tokens, hidden, F.normalize(self._head("text_proj")(hidden).float(), dim=-1))
+        return TextFeatures(tokens, hidden, F.normalize(self._project("text_proj", hidden).float(), dim=-1))
 
     def similarity(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "texts videos"]:
         """Cosine similarity of every text with every video, without temperature."""
-        return text.embed @ video.embed.T
+        with full_precision(text.embed):
+            return text.embed @ video.embed.T
 
     def match(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "texts videos"]:
         """The probability that text and video match, for every text with every video."""
@@ -150,7 +157,7 @@ class VideoTextRetrieval(nn.Module):
             encoder_hidden_states=memory,
             encoder_attention_mask=torch.ones(memory.shape[:2], dtype=torch.long, device=memory.device),
         )
-        return self._head("itm_head")(output.last_hidden_state[:, 0])
+        return self._project("itm_head", output.last_hidden_state[:, 0])
 
     def matching_memory(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs memory dim"]:
         """What text i cross-attends to in video i: the video's own rows (or its CLS alone) and the pooled ones."""
@@ -163,6 +170,11 @@ class VideoTextRetrieval(nn.Module):
         )
         own = video.memory if self.pooling.keep_tokens else video.rows[:, :1]
         return torch.cat([own, pooled], dim=1)
+
+    def _project(self, name: str, features: Tensor) -> Tensor:
+        head = self._head(name)
+        with full_precision(features):
+            return head(features.to(head.weight.dtype))
 
     def _head(self, name: str) -> nn.Module:
         return getattr(self.heads, name) if hasattr(self.heads, name) else getattr(self.blip, name)

@@ -1,7 +1,7 @@
 """Training with Accelerate: what is trained, the loop, the run folder and its resumable state."""
 
 from .caption_batches import CaptionBatches
-from .checkpoint import Progress, load_state, save_state
+from .checkpoint import STATE_NAME, Progress, load_state, save_state
 from .fit import Batch, Batches, LossNotFinite, TrainingConfig, fit, learning_rate, make_optimizer
 from .launch import start_accelerator
 from .retrieval_model import (
@@ -17,6 +17,7 @@ from .run_folder import RunFolder, describe_changes, new_run_name, read_config, 
 from .trainable import LoraSettings, Train, load_lora, save_lora, select_trainable
 
 __all__ = [
+    "STATE_NAME",
     "Batch",
     "Batches",
     "CaptionBatches",

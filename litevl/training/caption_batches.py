@@ -1,8 +1,13 @@
 """Training batches of text-video retrieval: clips with one caption each, the same in every run of one seed."""
 
+import logging
 from collections.abc import Iterator
 
+import numpy as np
+import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
+from jaxtyping import Int
 from torch.utils.data import DataLoader
 
 from litevl.data.dataset import CaptionedVideoDataset, collate_captioned
@@ -13,6 +18,8 @@ from litevl.data.video import VideoError
 from litevl.models import VideoTextRetrieval
 
 from .fit import Batch, TrainingConfig
+
+logger = logging.getLogger(__name__)
 
 
 class CaptionBatches:
@@ -28,7 +35,8 @@ class CaptionBatches:
         seed: of order, captions and frames.
 
     Raises:
-        ValueError: if the batch does not divide by the processes.
+        ValueError: if the batch does not divide by the processes, or similar videos are asked for with every caption a
+            row of its own.
     """
 
     def __init__(
@@ -42,6 +50,13 @@ class CaptionBatches:
         seed: int,
     ):
         self.model, self.preprocess, self.accelerator = model, preprocess, accelerator
+        self.skipped: dict[str, str] = {}
+        """Videos that could not be read in training, and why."""
+        if training.batch_size // training.accumulation < 2:
+            raise ValueError(
+                f"a contrastive batch needs at least 2 clips; batch_size {training.batch_size} in "
+                f"{training.accumulation} micro-batches has {training.batch_size // training.accumulation}"
+            )
         dataset = CaptionedVideoDataset(
             data.splits["train"],
             data.folder,
@@ -58,6 +73,8 @@ class CaptionBatches:
             seed=seed,
             num_processes=accelerator.num_processes,
             process_index=accelerator.process_index,
+            similar=similar_videos(model, data) if data.config.similar > 1 else None,
+            group=data.config.similar,
         )
         self.per_epoch = self.sampler.batches_per_epoch
         self.loader = DataLoader(
@@ -83,7 +100,11 @@ class CaptionBatches:
                     f"{items['reasons'][0]}; processes need batches of one size, so find such files before the run "
                     "with --data.check-decoding",
                 )
-            if len(items["video_id"]) < 2:
+            for video_id, reason in zip(items["bad"], items["reasons"], strict=True):
+                if video_id not in self.skipped:
+                    logger.warning("left out of training: %s: %s", video_id, reason)
+                self.skipped[video_id] = reason
+            if not items["video_id"]:
                 continue
             device = self.accelerator.device
             inputs = {
@@ -92,3 +113,31 @@ class CaptionBatches:
                 "video_ids": items["video_index"].to(device),
             }
             yield Batch(inputs, items["video_id"])
+
+
+@torch.no_grad()
+def similar_videos(model: VideoTextRetrieval, data: RetrievalData) -> Int[np.ndarray, "videos neighbours"]:
+    """For each training video the others with the most similar captions, the most alike first.
+
+    The captions are compared by the text encoder as it is now, averaged over a video's captions.
+
+    Raises:
+        ValueError: every caption is a row of its own; the neighbours of a row would be its own video.
+    """
+    if data.config.captions != "one":
+        raise ValueError("data.similar: expected data.captions='one'; similar videos are grouped, not captions")
+    videos = data.splits["train"]
+    parts = []
+    for start in range(0, len(videos), 128):
+        chunk = videos[start : start + 128]
+        owner = torch.tensor([number for number, video in enumerate(chunk) for _ in video.captions])
+        embed = model.encode_text([caption for video in chunk for caption in video.captions]).embed.cpu()
+        parts.append(torch.zeros(len(chunk), embed.shape[1]).index_add_(0, owner, embed))
+    mean = F.normalize(torch.cat(parts), dim=-1)
+    count = min(len(videos) - 1, 4 * data.config.similar)
+    neighbours = []
+    for start in range(0, len(videos), 1024):
+        similarity = mean[start : start + 1024] @ mean.T
+        similarity[torch.arange(len(similarity)), torch.arange(len(similarity)) + start] = -torch.inf
+        neighbours.append(similarity.topk(count).indices)
+    return torch.cat(neighbours).numpy()

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -159,7 +160,9 @@ def fit(
             while progress.batch < steps_per_epoch * config.accumulation:
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(config, progress.step, total)
-                parts = [next(micro) for _ in range(config.accumulation)]
+                parts = list(islice(micro, config.accumulation))
+                if len(parts) < config.accumulation:
+                    break  # batches that lost all their clips to unreadable files leave the epoch shorter
                 epochs_done = progress.step / steps_per_epoch
                 losses = _step(objective, optimizer, parts, config, accelerator, progress.step, epochs_done, seed)
                 progress.batch += config.accumulation

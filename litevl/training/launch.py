@@ -5,7 +5,7 @@ than were asked for without a word. Here the config decides, and whatever was as
 """
 
 import os
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,33 +19,29 @@ Precision = Literal["no", "bf16", "fp16"]
 Tracker = Literal["none", "tensorboard", "wandb"]
 
 
-@dataclass(frozen=True)
-class LaunchNotes:
-    """What the user should know about how this run was started."""
-
-    lines: tuple[str, ...]
-
-
 def start_accelerator(
     precision: Precision | None,
     accumulation: int,
     tracker: Tracker,
-    output_dir: Path,
     *,
     unused_parameters: bool = False,
-) -> tuple[Accelerator, LaunchNotes]:
+) -> tuple[Accelerator, tuple[str, ...]]:
     """Makes the Accelerator of a run.
 
     Args:
         precision: None takes the launcher's, else bf16 on a GPU that has it and float32 elsewhere.
         accumulation: micro-batches per step; only compared with the environment here, the loop does it.
         tracker: what `accelerator.log` writes to.
-        output_dir: where TensorBoard's files go.
         unused_parameters: some trainable parameters take no part in the loss.
 
     Returns:
-        The accelerator and notes for the user.
+        The accelerator, and notes for the user.
+
+    Raises:
+        ValueError: the tracker is not installed.
     """
+    if tracker != "none" and find_spec(tracker) is None:
+        raise ValueError(f"tracker: {tracker} is not installed; pip install {tracker}, or use --tracker none")
     notes = []
     chosen, note = _choose_precision(precision)
     notes += note
@@ -60,7 +56,6 @@ def start_accelerator(
         # Given as a plugin it can't be overridden by the environment; the loop divides the loss itself.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         log_with=None if tracker == "none" else tracker,
-        project_dir=str(output_dir),
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=unused_parameters)
         ],
@@ -68,7 +63,7 @@ def start_accelerator(
     notes += _compare_processes(accelerator.num_processes)
     if accelerator.device.type == "cpu":
         notes += _use_cores(accelerator.num_processes)
-    return accelerator, LaunchNotes(tuple(notes))
+    return accelerator, tuple(notes)
 
 
 def _choose_precision(precision: Precision | None) -> tuple[Precision, list[str]]:
@@ -111,10 +106,13 @@ def _asked_processes() -> int | None:
 
 
 def _use_cores(processes: int) -> list[str]:
-    # `accelerate launch` exports OMP_NUM_THREADS=1 on a CPU; torchrun does the same for several processes.
+    # `accelerate launch` exports OMP_NUM_THREADS=1 on a CPU; torchrun does the same for several processes. Without a
+    # launcher the variable is the user's own.
+    if not {"ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID"} & os.environ.keys():
+        return []
     threads = max(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1), 1)
     threads = max(threads // processes, 1)
-    if torch.get_num_threads() == threads or "LITEVL_THREADS" in os.environ:
+    if torch.get_num_threads() == threads:
         return []
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

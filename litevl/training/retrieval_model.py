@@ -54,6 +54,9 @@ def build_model(blip: Any, config: RetrievalModelConfig) -> VideoTextRetrieval:
     select_trainable(blip, config.train, config.lora)
     model = VideoTextRetrieval(blip, config.pooling, heads=config.heads)
     model.heads.temperature.requires_grad_(config.train_temperature)
+    if config.heads == "copied":
+        for name in ("vision_proj", "text_proj", "itm_head"):
+            getattr(blip, name).requires_grad_(False)
     return model
 
 
@@ -82,7 +85,13 @@ def save_model(model: VideoTextRetrieval, config: RetrievalModelConfig, folder: 
         model,
         folder,
         task="retrieval",
-        backbone={"source": config.backbone, "revision": report.revision, "image_size": report.image_size},
+        train=config.train,
+        lora=asdict(config.lora) if config.train == "adapters+lora" else None,
+        backbone={
+            "source": "backbone" if config.train == "all" else config.backbone,
+            "revision": report.revision,
+            "image_size": report.image_size,
+        },
         pooling=asdict(config.pooling),
         heads=config.heads,
         preprocessing=asdict(preprocessing(model)),

@@ -8,13 +8,15 @@ from typing import Any, TypeVar
 
 import dacite
 
+from litevl.distributed import gather_objects
+
 Config = TypeVar("Config")
 CONFIG_NAME, METRICS_NAME, LOG_NAME = "config.json", "metrics.json", "log.jsonl"
 
 
 def new_run_name(recipe: str) -> Path:
-    """`runs/<recipe>-<date>-<time>`: a default output folder that no earlier run has."""
-    return Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
+    """`runs/<recipe>-<date>-<time>`: a default output folder that no earlier run has, the same on every process."""
+    return gather_objects(Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}")[0]
 
 
 class RunFolder:
@@ -43,9 +45,10 @@ class RunFolder:
         mine = to_json(config)
         if stored.is_file():
             other = read_json(stored)
-            differing = [key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key)]
-            if differing := [key for key in sorted(differing) if key not in ("resume", "output_dir")]:
-                raise ValueError(f"{path}: holds a run with another config; these differ: {', '.join(differing)}")
+            for key in ("resume", "output_dir"):
+                mine.pop(key, None), other.pop(key, None)
+            if changes := describe_changes(other, mine):
+                raise ValueError(f"{path}: holds a run with another config: {'; '.join(changes)}")
         else:
             path.mkdir(parents=True, exist_ok=True)
             self.write_json(CONFIG_NAME, mine)

@@ -1,5 +1,7 @@
 """The plugged encoder against the method written out slowly, one patch position and one frame at a time."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -27,9 +29,16 @@ def slow_block(layer, cls, patches, config, adapted):
         patches = patches + layer.time_embedding.weight[:, None]
     if adapted:
         temporal = layer.temporal_attention
+        code = torch.zeros(FRAMES, DIM)
+        if config.time_embedding == "sinusoidal":
+            for frame in range(FRAMES):
+                for k in range(DIM // 2):
+                    angle = (frame + 0.5) / FRAMES * math.pi / 2 * 2 ** (k % 6)
+                    code[frame, k], code[frame, DIM // 2 + k] = math.sin(angle), math.cos(angle)
+            code = code * temporal.norm.weight.abs().mean()
         hidden = torch.stack(
             [
-                attention(temporal.qkv, temporal.projection, temporal.norm(patches[:, position]))
+                attention(temporal.qkv, temporal.projection, temporal.norm(patches[:, position]) + code)
                 for position in range(PATCHES)
             ],
             dim=1,
@@ -69,9 +78,10 @@ def slow_encoder(encoder, clip, config):
 
 @pytest.mark.parametrize("cls", ["clip", "frame"])
 @pytest.mark.parametrize("scaling", ["none", "learned", "conditional"])
+@pytest.mark.parametrize("time_embedding", ["learned", "sinusoidal"])
 @torch.no_grad()
-def test_the_encoder_is_the_formula(blip, clips, cls, scaling):
-    config = LiteVLConfig(num_frames=FRAMES, cls=cls, scaling=scaling)
+def test_the_encoder_is_the_formula(blip, clips, cls, scaling, time_embedding):
+    config = LiteVLConfig(num_frames=FRAMES, cls=cls, scaling=scaling, time_embedding=time_embedding)
     encoder = plug(blip, config, verbose=False).vision_model
     generator = torch.Generator().manual_seed(4)
     for _, adapter in named_adapters(blip):

@@ -27,8 +27,9 @@ FRAMES = 4
 CONFIGS = {
     "default": LiteVLConfig(num_frames=FRAMES),
     "frame cls": LiteVLConfig(num_frames=FRAMES, cls="frame"),
-    "no scaling": LiteVLConfig(num_frames=FRAMES, scaling="none", time_embedding=False),
+    "no scaling": LiteVLConfig(num_frames=FRAMES, scaling="none", time_embedding="none"),
     "conditional": LiteVLConfig(num_frames=FRAMES, scaling="conditional"),
+    "sinusoidal": LiteVLConfig(num_frames=FRAMES, time_embedding="sinusoidal"),
     "upper layers": LiteVLConfig(num_frames=FRAMES, layers=(1, 2)),
     "one layer, frame cls": LiteVLConfig(num_frames=FRAMES, layers=(2,), cls="frame", scaling="conditional"),
     "frame average": LiteVLConfig(num_frames=FRAMES, layers=(), cls="frame"),

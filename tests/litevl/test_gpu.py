@@ -31,8 +31,8 @@ def test_scores_equal_the_cpus(tokenizer):
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
-def test_training_steps_with_checkpointing(tokenizer, tmp_path, precision):
-    accelerator, _ = start_accelerator(precision, 1, "none", tmp_path)
+def test_training_steps_with_checkpointing(tokenizer, precision):
+    accelerator, _ = start_accelerator(precision, 1, "none")
     model = build(tokenizer)
     enable_gradient_checkpointing(model.blip)
     config = RetrievalLossConfig(momentum=0.99, queue_size=6)

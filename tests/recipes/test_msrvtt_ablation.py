@@ -27,14 +27,33 @@ def test_runs_every_variant_and_seed_once(config, capsys, monkeypatch):
     results = ablation.main(config)
     assert list(results) == ["frozen frame average", *config.variants]
     assert [len(found) for found in results.values()] == [1, 2, 2, 2]
-    assert len(list(config.ablation_dir.iterdir())) == 6
+    assert len(list(config.ablation_dir.iterdir())) == 7
     page = config.markdown.read_text()
-    assert page.count("±") == 3 * len(ablation.COLUMNS) + 1
+    assert page.count("±") == 3 * (len(ablation.COLUMNS) + len(ablation.CORPUS_COLUMNS)) + 1
     assert "python recipes/msrvtt_ablation.py" in page
     monkeypatch.setattr(retrieval, "main", lambda config: pytest.fail("ran again"))
     capsys.readouterr()
     assert ablation.main(config) == results
     assert "Ablation" in capsys.readouterr().out
+
+
+def test_an_interrupted_ablation_goes_on(config, monkeypatch):
+    one = replace(config, variants=("LiteVL",), seeds=(0,))
+    with monkeypatch.context() as patch:
+        patch.setattr(retrieval, "evaluate", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ablation.main(one)
+    assert set(ablation.main(one)) == {"frozen frame average", "LiteVL"}
+
+
+def test_other_data_has_the_columns_that_it_knows():
+    metrics = {f"{direction}_r1": 50.0 for direction in ("t2v", "v2t")}
+    result = {"contrastive": metrics, "reranked": metrics, "order_accuracy": {}}
+    results = {ablation.FROZEN: [result], "LiteVL": [result, result]}
+    page = ablation.markdown(results, ablation.Config(retrieval.MSRVTT), "python x.py")
+    assert "| LiteVL | 50.0 ± 0.0 |" in page
+    assert "order" not in page.splitlines()[4]
+    assert "Made by `python x.py`" in page
 
 
 def test_a_folder_of_other_settings_is_refused(config):

@@ -226,7 +226,7 @@ def test_two_processes_equal_one(config, tmp_path):
         *("--adapter.num-frames", 3, "--output-dir", double),
     ]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {**os.environ, "LITEVL_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [*launch, str(RECIPE), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]

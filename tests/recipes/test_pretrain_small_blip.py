@@ -7,10 +7,10 @@ from safetensors.torch import load_file
 
 pytest.importorskip("torch", minversion="2.9", reason="torch.optim.Muon")
 
+from pretrain_small_blip import Config, main, schedule
 from transformers import BlipForImageTextRetrieval
 
 from litevl.blip import load_blip
-from pretrain_small_blip import Config, main, schedule
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "litevl" / "blip" / "embedded"
 

@@ -16,8 +16,8 @@ TEXT_IDS = ["v2", "v2", "v0", "v1", "v3"]
 
 
 @pytest.fixture
-def accelerator(tmp_path):
-    return start_accelerator("no", 1, "none", tmp_path)[0]
+def accelerator():
+    return start_accelerator("no", 1, "none")[0]
 
 
 @pytest.fixture

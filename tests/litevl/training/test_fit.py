@@ -51,7 +51,7 @@ class Data:
 
 
 def train(folder, config, resume=False, stop_after=None, data=None):
-    accelerator, _ = start_accelerator("no", config.accumulation, "none", folder)
+    accelerator, _ = start_accelerator("no", config.accumulation, "none")
     objective = Task()
     run = RunFolder(folder, config, resume=resume)
     objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config))
@@ -121,7 +121,7 @@ def test_only_what_moves_is_in_the_state(tmp_path):
 
 def test_a_state_of_another_model_is_refused(tmp_path):
     train(tmp_path, CONFIG)
-    accelerator, _ = start_accelerator("no", 1, "none", tmp_path)
+    accelerator, _ = start_accelerator("no", 1, "none")
     other = nn.ModuleDict({"head": nn.Linear(4, 1), "more": nn.Linear(1, 1)})
     with pytest.raises(ValueError, match=r"more\.bias, more\.weight, seen"):
         load_state(tmp_path, other, make_optimizer(other, CONFIG), accelerator)
@@ -156,5 +156,5 @@ class TestRunFolder:
 
     def test_another_config_is_refused_by_name(self, tmp_path):
         RunFolder(tmp_path, CONFIG)
-        with pytest.raises(ValueError, match="these differ: lr"):
+        with pytest.raises(ValueError, match="another config: lr: 0.1 -> 0.2"):
             RunFolder(tmp_path, TrainingConfig(**{**CONFIG.__dict__, "lr": 0.2}), resume=True)

@@ -12,12 +12,11 @@ from litevl.training.launch import _compare_processes
 
 PROGRAM = """
 import sys, torch
-from pathlib import Path
 from litevl.training import start_accelerator
-accelerator, notes = start_accelerator({precision}, 1, "none", Path("."))
+accelerator, notes = start_accelerator({precision}, 1, "none")
 print("precision", accelerator.mixed_precision, "accumulation", accelerator.gradient_accumulation_steps,
       "processes", accelerator.num_processes, "threads", torch.get_num_threads())
-for line in notes.lines:
+for line in notes:
     print("note", line)
 """
 
@@ -76,12 +75,20 @@ def test_accelerate_launch_runs_one_process_on_a_cpu_and_it_is_said(tmp_path):
 def test_a_launched_process_uses_all_cores(tmp_path):
     import os
 
-    out = launched(tmp_path, "None", [sys.executable], OMP_NUM_THREADS="1")
+    mine = launched(tmp_path, "None", [sys.executable], OMP_NUM_THREADS="1")
+    assert "threads 1" in mine
+    launcher = [str(Path(sys.executable).with_name("accelerate")), "launch"]
+    out = launched(tmp_path, "None", launcher, OMP_NUM_THREADS="1")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert f"threads {cores}" in out
 
 
-def test_as_many_processes_as_asked_for_need_no_note(tmp_path):
+def test_as_many_processes_as_asked_for_need_no_note():
     assert _compare_processes(1) == []
-    accelerator, _ = start_accelerator("no", 1, "none", tmp_path)
+    accelerator, _ = start_accelerator("no", 1, "none")
     assert accelerator.num_processes == 1
+
+
+def test_a_tracker_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match="wandb is not installed"):
+        start_accelerator("no", 1, "wandb")
