@@ -338,6 +338,14 @@ def test_the_fingerprint_is_of_the_backbone_alone(blip, tokenizer, config):
     assert fingerprint(blip) != stock
 
 
+def test_the_fingerprint_does_not_depend_on_what_wraps_the_blip(blip):
+    stock = fingerprint(blip)
+    wrapped = nn.ModuleDict({"blip": plug(blip, CONFIGS["default"], verbose=False)})
+    assert fingerprint(wrapped) == stock
+    blip.logit_scale = nn.Parameter(torch.tensor(1.0))
+    assert fingerprint(blip) != stock
+
+
 def test_plug_says_what_is_trainable(blip, capsys):
     plug(blip, CONFIGS["default"])
     assert capsys.readouterr().out.startswith("trainable 249.")

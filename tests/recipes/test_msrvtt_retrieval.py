@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from litevl.adapters import LiteVLConfig
+from litevl.adapters import AdapterLoadError, LiteVLConfig, fingerprint, load_adapters
+from litevl.blip import load_blip
 from litevl.data.coverage import UnusableVideosError
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.losses import RetrievalLossConfig
@@ -97,6 +98,48 @@ def test_a_run_is_evaluated_again_from_its_folder_alone(config, backbone, capsys
     out = capsys.readouterr().out
     assert "not as in the run: evaluation.k: 4 -> 2" in out
     assert "differs from the run's metrics.json" in out
+
+
+def test_a_run_without_its_first_checkpoint_can_be_resumed(config, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "train", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            recipe.main(config)
+    assert "LiteVL" in recipe.main(replace(config, resume=True))["results"]
+
+
+def test_a_run_folder_loads_onto_a_bare_blip(config, caplog):
+    recipe.main(config)
+    blip = load_blip(config.model.backbone)
+    load_adapters(blip, config.output_dir, verbose=False)
+    assert "these belong to a task model and stay in the file: heads.temperature" in caplog.text
+    stored = json.loads((config.output_dir / "adapter_config.json").read_text())
+    metrics = json.loads((config.output_dir / "metrics.json").read_text())
+    assert stored["backbone_fingerprint"] == metrics["protocol"]["backbone_fingerprint"] == fingerprint(blip)
+
+
+def test_adapters_trained_beside_lora_are_refused_without_it(config):
+    recipe.main(replace(config, model=replace(config.model, train="adapters+lora")))
+    with pytest.raises(AdapterLoadError, match="LoRA"):
+        load_adapters(load_blip(config.model.backbone), config.output_dir, verbose=False)
+
+
+def test_a_batch_of_one_is_refused(config):
+    training = replace(config.training, accumulation=8)
+    with pytest.raises(ValueError, match="at least 2 clips"):
+        recipe.main(replace(config, training=training))
+
+
+def test_similar_videos_share_batches(config):
+    recipe.main(replace(config, data=replace(config.data, similar=4)))
+    with pytest.raises(ValueError, match="captions='one'"):
+        recipe.main(
+            replace(
+                config,
+                data=replace(config.data, similar=4, captions="all"),
+                output_dir=config.output_dir.with_name("all"),
+            )
+        )
 
 
 def test_zero_epochs_evaluate_the_unadapted_backbone(config):
@@ -186,6 +229,15 @@ class TestMissingVideos:
         assert result["reranked"]["t2v_queries"] == result["reranked"]["t2v_gallery"] == 6
         assert metrics["protocol"]["coverage"]["test"] == f"coverage 7/8 (missing: {test[0]})"
 
+    def test_unreadable_training_videos_are_named(self, config, corpus, tmp_path, caplog):
+        folder = tmp_path / "spoiled"
+        shutil.copytree(corpus, folder)
+        (folder / "videos" / "video0.mp4").write_bytes(b"not a video")
+        data = replace(config.data, root=folder, on_bad_video="skip")
+        metrics = recipe.main(replace(config, data=data))
+        assert metrics["protocol"]["coverage"]["train"] == "coverage 15/16 (missing: video0)"
+        assert "left out of training: video0" in caplog.text
+
 
 class TestCommandLine:
     def test_defaults_follow_the_data(self, tmp_path):
@@ -193,6 +245,16 @@ class TestCommandLine:
         mine = recipe.parse(["--data.root", str(tmp_path), "--backbone", "x/y"])
         assert mine.training == recipe.MSRVTT.training
         assert (mine.data.root, mine.model.backbone) == (tmp_path, "x/y")
+
+    def test_help_shows_the_defaults_of_the_data_that_is_asked_for(self, capsys):
+        for arguments, learning_rate in (([], "0.001"), (["--data.root", "x"], "0.0001")):
+            with pytest.raises(SystemExit):
+                recipe.parse([*arguments, "--help"])
+            assert f"(default: {learning_rate})" in capsys.readouterr().out
+
+    def test_nothing_to_do_is_named(self):
+        with pytest.raises(ValueError, match="nothing to do"):
+            replace(recipe.EMBEDDED, baseline=False, training=replace(recipe.EMBEDDED.training, epochs=0))
 
     def test_names_of_the_readme(self):
         config = recipe.parse(
@@ -218,18 +280,18 @@ class TestCommandLine:
 def test_two_processes_equal_one(config, tmp_path):
     """The same global batches: losses and metrics agree to 1e-4."""
     single = recipe.main(config)
-    double = tmp_path / "double"
     arguments = [
         *("--data.root", config.data.root, "--data.train-split", "full", "--data.test-split", "full"),
         *("--data.workers", 0, "--evaluation.workers", 0, "--backbone", config.model.backbone, "--no-baseline"),
         *("--epochs", 1, "--batch-size", 8, "--lr", 1e-3, "--precision", "no", "--evaluation.k", 4),
-        *("--adapter.num-frames", 3, "--output-dir", double),
+        *("--adapter.num-frames", 3),
     ]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [*launch, str(RECIPE), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
+    (double,) = (tmp_path / "runs").iterdir()
     metrics = json.loads((double / "metrics.json").read_text())
     assert metrics["protocol"]["processes"] == 2
     for one, two in zip(steps(config.output_dir), steps(double), strict=True):

@@ -277,3 +277,22 @@ def test_samplers_draw_from_numpy_not_from_global_state(folder, videos):
     first = list(EpochSampler(6, 2, seed=9))
     torch.manual_seed(1)
     assert list(EpochSampler(6, 2, seed=9)) == first
+
+
+def test_similar_rows_stand_together_and_each_comes_once():
+    # Rows 4k .. 4k+3 are alike.
+    similar = np.array(
+        [[other for other in range(row // 4 * 4, row // 4 * 4 + 4) if other != row] for row in range(24)]
+    )
+    sampler = EpochSampler(24, 8, seed=3, similar=similar, group=4)
+    batches = [[row for _, row in batch] for batch in sampler]
+    assert sorted(row for batch in batches for row in batch) == list(range(24))
+    for batch in batches:
+        assert all(len({row // 4 for row in batch[start : start + 4]}) == 1 for start in (0, 4))
+    sampler.set_epoch(1)
+    assert [[row for _, row in batch] for batch in sampler] != batches
+    shares = [
+        [batch for batch in EpochSampler(24, 8, seed=3, similar=similar, group=4, num_processes=2, process_index=p)]
+        for p in range(2)
+    ]
+    assert [[row for _, row in a + b] for a, b in zip(*shares, strict=True)] == batches
