@@ -23,6 +23,7 @@ import random
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -114,7 +115,8 @@ class SmallBlip(nn.Module):
 
     def see(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Vision tokens and contrastive embedding of uint8 pictures (batch, height, width, 3)."""
-        side = self.blip.config.vision_config.image_size
+        vision: Any = self.blip.config.vision_config
+        side = vision.image_size
         pixels = F.interpolate(pictures.permute(0, 3, 1, 2).float(), (side, side), mode="bicubic", antialias=True)
         pixels = (pixels.clamp(0, 255) / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
         tokens = self.blip.vision_model(pixel_values=pixels).last_hidden_state
@@ -157,8 +159,8 @@ def blip_config(config: Config, tokenizer: PreTrainedTokenizerBase) -> BlipConfi
         "pad_token_id": tokenizer.pad_token_id,
     }
     vision = {"num_hidden_layers": config.vision_layers, "image_size": 48, "patch_size": config.patch_size}
-    vision["layer_norm_eps"] = 1e-6
-    return BlipConfig(text_config={**shared, **text}, vision_config={**shared, **vision})
+    eps = {"layer_norm_eps": 1e-6}
+    return BlipConfig(text_config={**shared, **text}, vision_config={**shared, **vision, **eps})
 
 
 def batch_of(pairs: Pairs) -> tuple[Tensor, list[str]]:
@@ -167,7 +169,9 @@ def batch_of(pairs: Pairs) -> tuple[Tensor, list[str]]:
     return torch.stack([torch.from_numpy(still.picture) for still in stills]), [still.caption for still in stills]
 
 
-def losses(model: SmallBlip, config: Config, pairs: Pairs, matching: bool, generator: torch.Generator):
+def losses(
+    model: SmallBlip, config: Config, pairs: Pairs, matching: bool, generator: torch.Generator
+) -> dict[str, Tensor]:
     """Give the four objectives of one batch by name."""
     pictures, captions = batch_of(pairs)
     ids, mask = model.tokens(captions)
@@ -272,8 +276,9 @@ def main(config: Config) -> dict[str, float]:
             model.zero_grad()
             torch.stack(list(results.values())).sum().backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for each in (*steppers, *rates):
-                each.step()
+            for stepper, rate in zip(steppers, rates, strict=True):
+                stepper.step()
+                rate.step()
             progress.update(
                 task, advance=1, description=" ".join(f"{name} {loss.item():.3f}" for name, loss in results.items())
             )
@@ -295,7 +300,7 @@ def save(model: SmallBlip, config: Config, metrics: dict[str, float]) -> None:
     weights = {name: tensor.half().contiguous() for name, tensor in model.blip.state_dict().items()}
     save_file(weights, config.output_dir / "model.safetensors", metadata={"format": "pt"})
     settings = {name: value for name, value in asdict(config).items() if name != "output_dir"}
-    record = {"recipe": "recipes/pretrain_small_blip.py", "torch": torch.__version__.split("+")[0]}
+    record: dict[str, Any] = {"recipe": "recipes/pretrain_small_blip.py", "torch": torch.__version__.split("+")[0]}
     record |= {"config": settings, "metrics": metrics}
     (config.output_dir / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

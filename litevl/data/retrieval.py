@@ -45,8 +45,8 @@ class RetrievalDataConfig:
     captions: Literal["one", "all"] = "one"
     """Train on one random caption of each video per epoch, or on every caption."""
     similar: int = 1
-    """Make training batches of groups of this many videos with similar captions (by the backbone's text encoder), so
-    that a batch holds hard negatives; 1 mixes at random."""
+    """Make training batches of groups of this many videos that the frozen backbone sees as alike, so that a batch
+    holds hard negatives; costs one pass over the training videos. 1 mixes at random."""
     decoder: Decoder = "auto"
     """decord where it can, else PyAV; or one of them, or torchcodec, by name."""
     sampling: Sampling = "midpoint"

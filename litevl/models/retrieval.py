@@ -172,7 +172,7 @@ class VideoTextRetrieval(nn.Module):
         return torch.cat([own, pooled], dim=1)
 
     def _project(self, name: str, features: Tensor) -> Tensor:
-        head = self._head(name)
+        head: Any = self._head(name)
         with full_precision(features):
             return head(features.to(head.weight.dtype))
 

@@ -5,16 +5,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from jaxtyping import Int
+from torch import Tensor
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from litevl.data.dataset import CaptionedVideoDataset, collate_captioned
 from litevl.data.preprocess import PreprocessConfig, normalize
-from litevl.data.retrieval import RetrievalData
+from litevl.data.retrieval import Gallery, RetrievalData
 from litevl.data.sampler import EpochSampler
 from litevl.data.video import VideoError
+from litevl.distributed import gather_objects
 from litevl.models import VideoTextRetrieval
 
 from .fit import Batch, TrainingConfig
@@ -57,6 +59,9 @@ class CaptionBatches:
                 f"a contrastive batch needs at least 2 clips; batch_size {training.batch_size} in "
                 f"{training.accumulation} micro-batches has {training.batch_size // training.accumulation}"
             )
+        similar = None
+        if data.config.similar > 1:
+            similar = similar_videos(model, data, num_frames, preprocess, accelerator)
         dataset = CaptionedVideoDataset(
             data.splits["train"],
             data.folder,
@@ -73,7 +78,7 @@ class CaptionBatches:
             seed=seed,
             num_processes=accelerator.num_processes,
             process_index=accelerator.process_index,
-            similar=similar_videos(model, data) if data.config.similar > 1 else None,
+            similar=similar,
             group=data.config.similar,
         )
         self.per_epoch = self.sampler.batches_per_epoch
@@ -116,28 +121,47 @@ class CaptionBatches:
 
 
 @torch.no_grad()
-def similar_videos(model: VideoTextRetrieval, data: RetrievalData) -> Int[np.ndarray, "videos neighbours"]:
-    """For each training video the others with the most similar captions, the most alike first.
+def similar_videos(
+    model: VideoTextRetrieval,
+    data: RetrievalData,
+    num_frames: int,
+    preprocess: PreprocessConfig,
+    accelerator: Accelerator,
+) -> Int[np.ndarray, "videos neighbours"]:
+    """For each training video the others that look most like it, the most alike first.
 
-    The captions are compared by the text encoder as it is now, averaged over a video's captions.
+    Videos are compared by the embeddings of the model as it is now. Before training that is the frozen backbone, so the
+    neighbours are what it cannot tell apart, such as a clip and its reversal.
 
     Raises:
         ValueError: every caption is a row of its own; the neighbours of a row would be its own video.
     """
     if data.config.captions != "one":
         raise ValueError("data.similar: expected data.captions='one'; similar videos are grouped, not captions")
-    videos = data.splits["train"]
-    parts = []
-    for start in range(0, len(videos), 128):
-        chunk = videos[start : start + 128]
-        owner = torch.tensor([number for number, video in enumerate(chunk) for _ in video.captions])
-        embed = model.encode_text([caption for video in chunk for caption in video.captions]).embed.cpu()
-        parts.append(torch.zeros(len(chunk), embed.shape[1]).index_add_(0, owner, embed))
-    mean = F.normalize(torch.cat(parts), dim=-1)
-    count = min(len(videos) - 1, 4 * data.config.similar)
+    gallery = Gallery(
+        data,
+        "train",
+        num_frames=num_frames,
+        preprocess=preprocess,
+        batch_size=32,
+        workers=data.config.workers,
+        device=accelerator.device,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
+    )
+    own: dict[str, Tensor] = {}
+    with tqdm(total=gallery.num_videos, unit="video", desc="compare", disable=not accelerator.is_main_process) as bar:
+        for names, pixels in gallery:
+            with accelerator.autocast():
+                own |= dict(zip(names, model.encode_video(pixels).embed.cpu(), strict=True))
+            bar.update(len(names))
+    found = {name: embed for part in gather_objects(own) for name, embed in part.items()}
+    nothing = torch.zeros_like(next(iter(found.values())))
+    embeds = torch.stack([found.get(video.video_id, nothing) for video in data.splits["train"]])
+    count = min(len(embeds) - 1, 4 * data.config.similar)
     neighbours = []
-    for start in range(0, len(videos), 1024):
-        similarity = mean[start : start + 1024] @ mean.T
+    for start in range(0, len(embeds), 1024):
+        similarity = embeds[start : start + 1024] @ embeds.T
         similarity[torch.arange(len(similarity)), torch.arange(len(similarity)) + start] = -torch.inf
         neighbours.append(similarity.topk(count).indices)
     return torch.cat(neighbours).numpy()

@@ -156,5 +156,5 @@ class TestRunFolder:
 
     def test_another_config_is_refused_by_name(self, tmp_path):
         RunFolder(tmp_path, CONFIG)
-        with pytest.raises(ValueError, match="another config: lr: 0.1 -> 0.2"):
+        with pytest.raises(ValueError, match=r"another config: lr: 0\.1 -> 0\.2"):
             RunFolder(tmp_path, TrainingConfig(**{**CONFIG.__dict__, "lr": 0.2}), resume=True)
