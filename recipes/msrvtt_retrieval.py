@@ -117,7 +117,7 @@ def main(config: Config) -> dict[str, Any]:
     accelerator.print(blip.load_report, data.summary(), sep="\n")
     run = None if again else RunFolder(output_dir, config, config.resume, write=accelerator.is_main_process)
     if run is not None and config.training.tracker != "none":
-        accelerator.project_configuration.set_directories(str(output_dir))
+        accelerator.project_configuration.logging_dir = str(output_dir)
         accelerator.init_trackers("msrvtt_retrieval")
 
     metrics: dict[str, Any] = {"protocol": protocol(blip, data, config, accelerator), "results": {}, "epochs": []}

@@ -56,6 +56,8 @@ def start_accelerator(
         # Given as a plugin it can't be overridden by the environment; the loop divides the loss itself.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         log_with=None if tracker == "none" else tracker,
+        # A tracker wants a folder now; the run's own is set once all processes know its name.
+        project_dir=".",
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=unused_parameters)
         ],
