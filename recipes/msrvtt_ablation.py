@@ -1,6 +1,6 @@
 """What each part of LiteVL adds: the main job with one part changed at a time, over seeds, with the spread.
 
-    python recipes/msrvtt_ablation.py                          # embedded corpus: 9 variants x 3 seeds
+    python recipes/msrvtt_ablation.py                          # embedded corpus: 11 variants x 3 seeds
     python recipes/msrvtt_ablation.py --markdown recipes/RESULTS.md
     python recipes/msrvtt_ablation.py --data.root /data/msrvtt --backbone Salesforce/blip-itm-base-coco
 
@@ -57,6 +57,8 @@ VARIANTS: dict[str, Change] = {
     "cls frame": adapter(cls="frame"),
     "time embedding learned": adapter(time_embedding="learned"),
     "time embedding none": adapter(time_embedding="none"),
+    "heads frozen": lambda config: model(config, heads="frozen"),
+    "batches at random": lambda config: replace(config, data=replace(config.data, similar=1)),
     "pooling mean": pooling("mean"),
     "pooling none": pooling("none"),
 }
