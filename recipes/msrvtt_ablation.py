@@ -57,7 +57,7 @@ VARIANTS: dict[str, Change] = {
     "cls frame": adapter(cls="frame"),
     "time embedding learned": adapter(time_embedding="learned"),
     "time embedding none": adapter(time_embedding="none"),
-    "heads frozen": lambda config: model(config, heads="frozen"),
+    "heads copied": lambda config: model(config, heads="copied"),
     "batches at random": lambda config: replace(config, data=replace(config.data, similar=1)),
     "pooling mean": pooling("mean"),
     "pooling none": pooling("none"),

@@ -87,12 +87,11 @@ EMBEDDED = Config(
     RetrievalModelConfig(
         adapter=LiteVLConfig(num_frames=6, time_embedding="sinusoidal"),
         pooling=PoolingConfig(tau=1.0),
-        heads="copied",
     ),
-    TrainingConfig(epochs=10, batch_size=32, lr=1e-3),
+    TrainingConfig(epochs=12, batch_size=32, lr=1e-3),
     EvaluationConfig(k=32, batch_size=50, pair_batch=256),
     RetrievalDataConfig(similar=8),
-    RetrievalLossConfig(vtm_weight=0.2),
+    RetrievalLossConfig(vtm_weight=0.1),
 )
 """The defaults on the embedded corpus. Batches of look-alikes are what makes the order of frames pay: in random ones a
 clip seldom meets its reversal."""
