@@ -13,6 +13,11 @@ the picture's [CLS] alone, which brings what a caption says into the token that 
 The first pictures are plain; distractors and backgrounds come later. Weight matrices are trained by Muon, the rest by
 AdamW: after 400 steps the retrieval rate was twice that of AdamW alone.
 
+Cost and result: a run of these settings took 13 minutes on two cores; the one that ships shared its two cores with
+other work and took 41. On held-out stills 97.4% of the near-duplicate pairs are told apart by ITC and 97.3% by ITM (90%
+of the static ones, 99% and more where the caption is about movement or order), and 77% of 200 pictures find their
+caption first (caption to picture: 75.5%).
+
 The result is a folder that `load_blip` or `BlipForImageTextRetrieval.from_pretrained` reads (weights stored as
 float16), with `vocab.txt`, and `training.json` of the configuration and the metrics.
 """
@@ -279,9 +284,12 @@ def main(config: Config) -> dict[str, float]:
             for stepper, rate in zip(steppers, rates, strict=True):
                 stepper.step()
                 rate.step()
-            progress.update(
-                task, advance=1, description=" ".join(f"{name} {loss.item():.3f}" for name, loss in results.items())
-            )
+            state = " ".join(f"{name} {loss.item():.3f}" for name, loss in results.items())
+            progress.update(task, advance=1, description=state)
+            if not progress.console.is_terminal and (step + 1) % 100 == 0:
+                # A bar is drawn only on a terminal; a log file gets lines.
+                left = (time.time() - started) / (step + 1) * (config.steps - step - 1)
+                print(f"step {step + 1} of {config.steps}, {left / 60:.0f} min left: {state}", flush=True)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half())
