@@ -49,7 +49,7 @@ def test_commands_use_flags_that_exist():
             continue
         if flag in ("--text-ids", "--video-ids", "--bootstrap"):
             continue
-        name = flag.removeprefix("--").replace("-", "_")
+        name = flag.removeprefix("--").removeprefix("no-").replace("-", "_")
         target = recipe.EMBEDDED
         for part in name.split("."):
             unnamed = (target, recipe.EMBEDDED.training, recipe.EMBEDDED.model)
