@@ -136,6 +136,30 @@ def metrics_of_ranks(
     return metrics
 
 
+def intervals_of_ranks(
+    directed: tuple[np.ndarray, np.ndarray],
+    ids: tuple[Ids, Ids],
+    ks: Sequence[int] = (1, 5, 10),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """Bootstrap intervals, [low, high], of the statistics of `metrics_of_ranks`, under the same names.
+
+    Args:
+        directed: Ranks of the texts and of the videos, as `directed_ranks` gives them.
+        ids: The video of each text, and the id of each video; what belongs to one video is drawn together.
+        ks: The cut-offs of recall.
+        resamples: How many times the queries are drawn.
+        seed: Of the draws.
+    """
+    intervals = {}
+    for direction, values, groups in zip(("t2v", "v2t"), directed, ids, strict=True):
+        for name, statistic in named_statistics(ks).items():
+            interval = bootstrap_interval(values, statistic, resamples=resamples, seed=seed, groups=groups)
+            intervals[f"{direction}_{name}"] = [interval.low, interval.high]
+    return intervals
+
+
 def directed_ranks(
     scores: Real[np.ndarray, "texts videos"], text_ids: Ids, video_ids: Ids
 ) -> tuple[Int[np.ndarray, " texts"], Int[np.ndarray, " videos"]]:
@@ -217,21 +241,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         text_ids, video_ids = _read_ids(options.text_ids), _read_ids(options.video_ids)
         directed = directed_ranks(scores, text_ids, video_ids)
         metrics = metrics_of_ranks(*directed, options.ks)
-        intervals = _intervals(directed, (text_ids, video_ids), options.ks) if options.bootstrap else {}
+        found = intervals_of_ranks(directed, (text_ids, video_ids), options.ks) if options.bootstrap else {}
+        intervals = {f"{name}_interval": interval for name, interval in found.items()}
     except (OSError, ValueError) as error:
         parser.exit(2, f"error: {error}\n")
     print(json.dumps(metrics | intervals, indent=2) if options.json else _table(metrics, intervals, options.ks))
-
-
-def _intervals(
-    directed: tuple[np.ndarray, np.ndarray], ids: tuple[Ids, Ids], ks: Sequence[int]
-) -> dict[str, list[float]]:
-    intervals = {}
-    for direction, values, groups in zip(("t2v", "v2t"), directed, ids, strict=True):
-        for name, statistic in named_statistics(ks).items():
-            interval = bootstrap_interval(values, statistic, groups=groups)
-            intervals[f"{direction}_{name}_interval"] = [interval.low, interval.high]
-    return intervals
 
 
 def _table(metrics: dict[str, float | int], intervals: dict[str, list[float]], ks: Sequence[int]) -> str:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from litevl.adapters import fingerprint
-from litevl.bootstrap import bootstrap_interval
 from litevl.data.preprocess import PreprocessConfig
-from litevl.metrics import metrics_of_ranks, named_statistics, ranks
+from litevl.metrics import intervals_of_ranks, metrics_of_ranks, ranks
 
 from .scoring import Scores
 
@@ -69,18 +68,11 @@ def summarise(scores: Scores, groups: Mapping[str, str], bootstrap: int = 0, see
         if len(names := sorted(set(of_text.tolist()) - {""})) > 1:
             metrics["t2v_r1_by_category"] = {name: 100 * float((t2v[of_text == name] == 1).mean()) for name in names}
         if bootstrap:
-            metrics["intervals"] = _intervals(t2v, v2t, scores, bootstrap, seed)
+            metrics["intervals"] = intervals_of_ranks(
+                (t2v, v2t), (scores.text_ids, scores.video_ids), resamples=bootstrap, seed=seed
+            )
         result[kind] = metrics
     return result
-
-
-def _intervals(t2v: np.ndarray, v2t: np.ndarray, scores: Scores, resamples: int, seed: int) -> dict[str, list[float]]:
-    intervals = {}
-    for direction, values, owners in (("t2v", t2v, scores.text_ids), ("v2t", v2t, scores.video_ids)):
-        for name, statistic in named_statistics().items():
-            found = bootstrap_interval(values, statistic, resamples=resamples, seed=seed, groups=owners)
-            intervals[f"{direction}_{name}"] = [found.low, found.high]
-    return intervals
 
 
 def stamp(blip: Any) -> dict[str, Any]:
