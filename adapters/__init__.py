@@ -1,19 +1,41 @@
 """What is inserted into a backbone. Installed as `litevl.adapters`; knows nothing of datasets, training or tasks."""
 
-from .adapter import Adapter, count_parameters, describe_trainable, freeze_backbone, named_adapters
-from .artifact import AdapterLoadError, load_adapters, save_adapters
+from .adapter import Adapter, count_parameters, describe_trainable, named_adapters
+from .aim import AIMConfig
+from .artifact import add_details, save_adapters, stock_state_dict
+from .bottleneck_attention import BottleneckConfig
+from .config import AdapterConfig
+from .families import FAMILIES, adapter_config
 from .fingerprint import fingerprint
-from .plug import LiteVLConfig, merge, pack_video, plug, plugged_state, unplug
+from .frame_average import FrameAverageConfig
+from .hub import push_to_hub
+from .litevl import LiteVLConfig
+from .loading import AdapterLoadError, load_adapters
+from .plug import disable_adapters, freeze_backbone, merge, plug, set_adapter, unplug
+from .plugged import plugged_state
+from .st_adapter import STAdapterConfig
+from .temporal_shift import TemporalShiftConfig
 from .text_pooling import PoolingConfig, pool_by_text, text_weights
+from .video_encoder import pack_video
 from .vision_encoder import find_vision_encoder
 
 __all__ = [
+    "FAMILIES",
+    "AIMConfig",
     "Adapter",
+    "AdapterConfig",
     "AdapterLoadError",
+    "BottleneckConfig",
+    "FrameAverageConfig",
     "LiteVLConfig",
     "PoolingConfig",
+    "STAdapterConfig",
+    "TemporalShiftConfig",
+    "adapter_config",
+    "add_details",
     "count_parameters",
     "describe_trainable",
+    "disable_adapters",
     "find_vision_encoder",
     "fingerprint",
     "freeze_backbone",
@@ -24,7 +46,10 @@ __all__ = [
     "plug",
     "plugged_state",
     "pool_by_text",
+    "push_to_hub",
     "save_adapters",
+    "set_adapter",
+    "stock_state_dict",
     "text_weights",
     "unplug",
 ]

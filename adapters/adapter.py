@@ -1,25 +1,32 @@
 """The one truth for "is an adapter": freezing, counting, saving, optimizer groups and unplugging all ask this class."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import nn
+
+Position = Literal["before block", "before attention", "after attention", "before mlp", "beside mlp"]
+
+CONTAINER = "litevl"
+"""The child of a block that holds its adapters: a ModuleDict by adapter name, of ModuleDicts by part."""
 
 
 class Adapter(nn.Module):
     """A module that was added to a backbone and that the backbone can do without.
 
-    A subclass that runs inside the vision encoder is a child of the module it acts on and implements
-    `forward(tokens, num_frames) -> tokens` on tokens `(batch*time, 1+patches, dim)`, CLS first. It is called for video
-    only. `position` says when:
+    A subclass that runs inside the vision encoder implements `forward(tokens, num_frames) -> tokens` on tokens
+    `(batch*time, 1+patches, dim)`, CLS first, and is called for video only. `position` says where in its block:
 
-    - ``"before"``: on the input of its parent (temporal attention before the block);
-    - ``"after"``: on the output of its parent (the clip's CLS after the spatial attention).
+    - ``"before block"``: on the block's input (temporal attention);
+    - ``"before attention"``: on the normed tokens that the spatial attention reads;
+    - ``"after attention"``: on the spatial attention's residual (the clip's CLS);
+    - ``"before mlp"``: on the tokens between the two halves of the block;
+    - ``"beside mlp"``: on the normed tokens that the MLP reads; what comes out is added to the MLP's residual.
 
-    Adapters that belong to a task model rather than to the encoder (heads, temperature) are never called by a hook.
+    Adapters that belong to a task model rather than to the encoder (heads, temperature) are never called by a block.
     """
 
-    position: ClassVar[Literal["before", "after"]] = "before"
+    position: Position = "before block"
 
     def merge(self) -> None:
         """Folds what can be folded for inference, in place. Most adapters have nothing to fold."""
@@ -44,11 +51,18 @@ def adapter_parameter_names(model: nn.Module) -> set[str]:
     return {f"{name}.{key}" for name, module in named_adapters(model) for key, _ in module.named_parameters()}
 
 
-def freeze_backbone(model: nn.Module) -> None:
-    """Makes the adapters of `model` trainable and nothing else."""
-    adapters = adapter_parameter_names(model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in adapters)
+def peft_parameter_names(model: nn.Module) -> set[str]:
+    """The names of every parameter that peft put into `model`.
+
+    A layer that peft wraps keeps the stock layer as `base_layer`; everything beside that is peft's.
+    """
+    return {
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules()
+        if hasattr(module, "base_layer")
+        for name, _ in module.named_parameters()
+        if not name.startswith("base_layer.")
+    }
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
@@ -64,10 +78,11 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
 def describe_trainable(model: nn.Module) -> str:
     """One line such as ``trainable 35.5M of 259.3M (13.7%)``."""
     trainable, total = count_parameters(model)
-    return f"trainable {_readable(trainable)} of {_readable(total)} ({100 * trainable / max(total, 1):.1f}%)"
+    return f"trainable {readable(trainable)} of {readable(total)} ({100 * trainable / max(total, 1):.1f}%)"
 
 
-def _readable(count: int) -> str:
+def readable(count: int) -> str:
+    """A count as ``35.5M``, ``249.1k`` or ``12``."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if count >= size:
             return f"{count / size:.1f}{unit}"

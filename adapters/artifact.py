@@ -1,162 +1,121 @@
 """Adapters on disk: `adapter_config.json` and `adapter_model.safetensors`, the shape of artifact that PEFT users know.
 
-Only what adapters hold is saved, with the fingerprint of the backbone they were trained on. Loading onto another
-backbone is refused, and a load that fails leaves the model as it was.
+Only what adapters hold is saved, with the fingerprint of the backbone they were trained on and a model card.
 """
 
 import json
 import logging
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .adapter import adapter_parameter_names
+from .adapter import CONTAINER, adapter_parameter_names, peft_parameter_names
 from .fingerprint import fingerprint
-from .plug import LiteVLConfig, plug, plugged_state, require_plugged, unplug
-from .vision_encoder import find_vision_encoder, portable_names
+from .model_card import CARD_NAME, write_card
+from .plugged import require_plugged
+from .vision_encoder import portable_names
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
+BESIDE_STOCK = "litevl"
+"""The folder inside a saved stock model that keeps its adapters, one folder each."""
 
 
-class AdapterLoadError(ValueError):
-    """An adapter folder cannot be loaded onto this model; the message says why and what to do."""
-
-
-def save_adapters(model: nn.Module, folder: str | Path, **details: Any) -> Path:
-    """Writes every adapter of `model` into `folder`.
+def save_adapters(model: nn.Module, folder: str | Path, name: str | None = None, **details: Any) -> Path:
+    """Writes one adapter of `model` into `folder`, with a task model's heads and a model card (`README.md`).
 
     Args:
         model: a plugged BLIP, or a task model around one.
         folder: made if it is not there.
+        name: which adapter; by default the active one.
         details: anything JSON can hold, kept under its name in `adapter_config.json` (preprocessing, evaluation...).
+            `metrics` (numbers by name) and `command` also go into the card.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: if the model is not plugged, or was merged.
+        ValueError: if the model is not plugged, was merged, holds no such adapter, or peft has wrapped parts of it.
     """
     state = require_plugged(model)
-    tensors = _adapter_tensors(model)
-    if any(name.endswith("temporal_attention.fc_bias") for name in tensors):
+    name = name or state.active
+    if name not in state.adapters:
+        raise ValueError(f"name: expected one of the adapters {', '.join(map(repr, state.adapters))}; got {name!r}")
+    if wrapped := adapter_parameter_names(model) & peft_parameter_names(model):
+        raise ValueError(
+            f"peft has wrapped parts of the adapter itself ({sorted(wrapped)[0]}, ...); give its config "
+            f"exclude_modules=r'.*\\.{CONTAINER}\\..*', or wrap with peft before plug"
+        )
+    tensors = adapter_tensors(model, name)
+    if any(key.endswith("temporal_attention.fc_bias") for key in tensors):
         raise ValueError("this model was merged for inference and no longer holds its adapters; save before merge()")
     config = {
         "format_version": FORMAT_VERSION,
         "peft_type": "LITEVL",
-        "adapter": asdict(state.config),
+        "adapter": asdict(state.adapters[name]),
         "backbone_fingerprint": fingerprint(model),
+        "vision_encoder_fingerprint": fingerprint(model, "vision encoder"),
         **details,
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / WEIGHTS_NAME)
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, folder / WEIGHTS_NAME)
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_card(folder / CARD_NAME, config)
     return folder
 
 
-def load_adapters(model: nn.Module, folder: str | Path, *, verbose: bool = True) -> dict[str, Any]:
-    """Plugs `model` as the folder says (unless it is plugged that way already) and loads the adapters' values.
+def add_details(folder: str | Path, **details: Any) -> None:
+    """Adds what became known after saving, such as `metrics` and `command`, to a saved adapter and its card."""
+    path = Path(folder) / CONFIG_NAME
+    config = {**json.loads(path.read_text(encoding="utf-8")), **details}
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_card(Path(folder) / CARD_NAME, config)
 
-    What a task model adds beside the encoder (heads, temperature) is loaded where `model` has it; onto a bare BLIP
-    those tensors are left in the file.
 
-    Returns:
-        The folder's `adapter_config.json`.
+def adapter_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
+    """The parameters of the adapter `name` and of a task model's own adapters, by their names in the file."""
+    added, portable = adapter_parameter_names(model), portable_names(model)
+    own = f".{CONTAINER}.{name}."
+    return {
+        portable[key]: value
+        for key, value in model.named_parameters()
+        if key in added and key in portable and (own in f".{key}" or f".{CONTAINER}." not in f".{key}")
+    }
 
-    Raises:
-        AdapterLoadError: for a missing or truncated file, a newer format, another backbone, unknown or missing tensors,
-            other shapes or NaN. The model is then unchanged.
+
+def stock_state_dict(model: nn.Module, state_dict: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """A state dict (by default that of `model`) without what adapters hold: the stock model's."""
+    added = adapter_parameter_names(model)
+    return {name: value for name, value in (state_dict or model.state_dict()).items() if name not in added}
+
+
+def save_stock_pretrained(blip: Any) -> None:
+    """Makes `blip.save_pretrained` write the stock model, and its adapters in a folder of their own inside.
+
+    So what it writes loads into an unplugged model as ever, also where another library calls it (transformers'
+    `Trainer`, `push_to_hub`), and no training is lost.
     """
-    config, tensors = _read(Path(folder))
-    adapter = _adapter_config(config["adapter"], Path(folder))
-    if config.get("lora") and not any(hasattr(module, "base_layer") for module in model.modules()):
-        raise AdapterLoadError(
-            f"{folder}: was trained beside LoRA, which lies in its lora/ folder, and this model has none; load that "
-            "first (litevl.training.load_lora, or peft)"
-        )
-    state = plugged_state(model)
-    found = fingerprint(model)
-    if found != config["backbone_fingerprint"]:
-        raise AdapterLoadError(
-            f"{folder}: these adapters were trained on the backbone {config['backbone_fingerprint']}, this model is "
-            f"{found}; load the backbone that adapter_config.json names, in the same dtype (after --train all that is "
-            "the run folder's own backbone/)"
-        )
-    if state and state.config != adapter:
-        raise AdapterLoadError(f"{folder}: holds {adapter}, the model is plugged with {state.config}; unplug it first")
-    if state is None:
-        plug(model, adapter, verbose=verbose)
-    try:
-        _copy_tensors(model, tensors, Path(folder))
-    except AdapterLoadError:
-        if state is None:
-            unplug(model)
-        raise
-    return config
+    blip.save_pretrained = partial(_save_pretrained, blip)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-        tensors = load_file(folder / WEIGHTS_NAME)
-    except FileNotFoundError as error:
-        raise AdapterLoadError(f"{error.filename or folder}: not there; an adapter folder holds both files") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise AdapterLoadError(f"{folder / CONFIG_NAME}: not valid JSON ({error})") from error
-    except SafetensorError as error:
-        raise AdapterLoadError(f"{folder / WEIGHTS_NAME}: truncated or not safetensors ({error})") from error
-    missing = [key for key in ("format_version", "adapter", "backbone_fingerprint") if key not in config]
-    if missing:
-        raise AdapterLoadError(f"{folder / CONFIG_NAME}: no {missing}; this is not a litevl adapter")
-    if config["format_version"] > FORMAT_VERSION:
-        raise AdapterLoadError(
-            f"{folder}: format {config['format_version']}, newer than this litevl reads ({FORMAT_VERSION}); upgrade it"
-        )
-    return config, tensors
-
-
-def _adapter_config(stored: dict[str, Any], folder: Path) -> LiteVLConfig:
-    try:
-        layers = stored["layers"]
-        return LiteVLConfig(**{**stored, "layers": tuple(layers) if isinstance(layers, list) else layers})
-    except (TypeError, KeyError, ValueError) as error:
-        raise AdapterLoadError(
-            f"{folder / CONFIG_NAME}: `adapter` is not a configuration of this litevl; {error}"
-        ) from error
-
-
-def _copy_tensors(model: nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
-    own = _adapter_tensors(model)
-    encoder = find_vision_encoder(model).path.rpartition(".")[2]
-    bare = all(name.startswith(encoder) for name in own)
-    wanted = {name: value for name, value in tensors.items() if not bare or name.startswith(encoder)}
-    if left := sorted(tensors.keys() - wanted.keys()):
-        logger.warning("%s: these belong to a task model and stay in the file: %s", folder, ", ".join(left))
-    problems = [f"unknown {name}" for name in sorted(wanted.keys() - own.keys())]
-    problems += [f"missing {name}" for name in sorted(own.keys() - wanted.keys())]
-    problems += [
-        f"{name}: expected {tuple(own[name].shape)}, got {tuple(value.shape)}"
-        for name, value in sorted(wanted.items())
-        if name in own and own[name].shape != value.shape
-    ]
-    problems += [
-        f"{name}: holds NaN or infinity" for name, value in sorted(wanted.items()) if not value.isfinite().all()
-    ]
-    if problems:
-        raise AdapterLoadError(f"{folder}: does not fit this model: " + "; ".join(problems[:8]))
-    with torch.no_grad():
-        for name, value in wanted.items():
-            own[name].copy_(value)
-
-
-def _adapter_tensors(model: nn.Module) -> dict[str, Tensor]:
-    names, portable = adapter_parameter_names(model), portable_names(model)
-    return {portable[name]: value for name, value in model.named_parameters() if name in names}
+def _save_pretrained(
+    blip: Any, save_directory: str | Path, *args: Any, state_dict: dict[str, Tensor] | None = None, **kwargs: Any
+) -> Any:
+    result = type(blip).save_pretrained(
+        blip, save_directory, *args, state_dict=stock_state_dict(blip, state_dict), **kwargs
+    )
+    if not kwargs.get("is_main_process", True):
+        return result
+    for name in require_plugged(blip).adapters:
+        try:
+            save_adapters(blip, Path(save_directory) / BESIDE_STOCK / name, name)
+        except ValueError as error:
+            logger.warning("%s: the adapter %r was not saved beside the stock model; %s", save_directory, name, error)
+    return result

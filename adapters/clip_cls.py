@@ -1,13 +1,11 @@
 """One CLS per clip, as in TESTA (arXiv 2310.19060): every frame sees the same, its residual averaged over frames."""
 
-from typing import ClassVar, Literal
-
 import torch
 from einops import reduce, repeat
 from jaxtyping import Float
 from torch import Tensor
 
-from .adapter import Adapter
+from .adapter import Adapter, Position
 
 
 class ClipCLS(Adapter):
@@ -17,7 +15,7 @@ class ClipCLS(Adapter):
     each token alone, the CLS then stays the same in every frame, which is one CLS per clip in the stock layout.
     """
 
-    position: ClassVar[Literal["before", "after"]] = "after"
+    position: Position = "after attention"
 
     def forward(
         self, tokens: Float[Tensor, "batch_time tokens dim"], num_frames: int
@@ -30,4 +28,4 @@ class ClipCLS(Adapter):
 class EntryClipCLS(ClipCLS):
     """The same on the input of a block: where adapters start above block 0, the CLS still differs by frame."""
 
-    position: ClassVar[Literal["before", "after"]] = "before"
+    position: Position = "before block"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .adapter import Adapter
 from .temporal_scaling import Scaling, build_scaling
-from .time_axis import time_code
+from .time_axis import add_time_code
 from .vision_encoder import Block
 
 
@@ -54,9 +54,7 @@ class TemporalAttention(Adapter):
         frames = rearrange(patches, "(b t) n d -> b t n d", t=num_frames)
         normed = self.norm(frames)
         if self.coded_time:
-            # As large as the features it joins, whatever scale the backbone's norm has.
-            size = self.norm.weight.detach().abs().mean()
-            normed = normed + size * time_code(num_frames, frames.shape[-1], normed)[:, None]
+            normed = add_time_code(normed, self.norm.weight)
         qkv = rearrange(self.qkv(normed), "b t n (c h d) -> c (b n) h t d", c=3, h=self.num_heads)
         attended = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
         attended = rearrange(attended, "(b n) h t d -> b t n (h d)", n=frames.shape[2])

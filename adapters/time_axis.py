@@ -29,3 +29,11 @@ def time_code(num_frames: int, dim: int, like: Tensor) -> Float[Tensor, "time di
     octave = torch.arange(dim - dim // 2, device=like.device) % 6
     angle = place[:, None] * (0.5 * math.pi * 2.0**octave)
     return torch.cat([angle.sin(), angle.cos()[:, : dim // 2]], dim=1).to(like.dtype)
+
+
+def add_time_code(
+    normed: Float[Tensor, "batch time rows dim"], norm_weight: Float[Tensor, " dim"]
+) -> Float[Tensor, "batch time rows dim"]:
+    """Adds each frame's code to its rows, as large as the features it joins, whatever scale the backbone's norm has."""
+    size = norm_weight.detach().abs().mean()
+    return normed + size * time_code(normed.shape[1], normed.shape[-1], normed)[:, None]

@@ -23,6 +23,7 @@ import torch
 import tyro
 from rich.table import Table
 
+from litevl.adapters import FrameAverageConfig
 from litevl.evaluation.report import show
 from litevl.training import describe_changes, read_config, read_json
 
@@ -48,7 +49,7 @@ VARIANTS: dict[str, Change] = {
     "LiteVL": lambda config: config,
     "no temporal attention, heads trained": lambda config: model(
         config,
-        adapter=replace(config.model.adapter, layers=(), cls="frame"),
+        adapter=FrameAverageConfig(num_frames=config.model.adapter.num_frames),
         heads="copied",
         pooling=replace(config.model.pooling, mode="none"),
     ),
@@ -124,7 +125,7 @@ def main(config: Config, command: str = "python recipes/msrvtt_ablation.py") -> 
             training = replace(config.base.training, select_on="last")
             wanted = replace(VARIANTS[name](config.base), seed=seed, baseline=False, training=training)
             folder = config.ablation_dir / f"{name.replace(',', '').replace(' ', '-')}-seed{seed}"
-            results.setdefault(name, []).append(run(wanted, folder)["LiteVL"])
+            results.setdefault(name, []).append(run(wanted, folder)[wanted.model.adapter.title])
     show(table(results, config))
     if config.markdown is not None:
         config.markdown.write_text(markdown(results, config, command), encoding="utf-8")
@@ -198,7 +199,8 @@ def markdown(results: dict[str, list[dict[str, Any]]], config: Config, command: 
 def parse(arguments: list[str]) -> Config:
     """The config of a command line, with the main job's defaults for the data that is asked for."""
     base = retrieval.MSRVTT if any(word.startswith("--data.root") for word in arguments) else retrieval.EMBEDDED
-    config = tyro.cli(Config, default=Config(base), args=arguments, description=__doc__)
+    anywhere = (tyro.conf.CascadeSubcommandArgs,)
+    config = tyro.cli(Config, default=Config(base), args=arguments, description=__doc__, config=anywhere)
     return replace(config, base=retrieval.absolute(config.base))
 
 

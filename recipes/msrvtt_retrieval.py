@@ -3,6 +3,7 @@
     accelerate launch recipes/msrvtt_retrieval.py
     accelerate launch recipes/msrvtt_retrieval.py --data.root /data/msrvtt --backbone Salesforce/blip-itm-base-coco
     python recipes/msrvtt_retrieval.py --data.root /data/msrvtt --backbone model_base_retrieval_coco.pth --epochs 0
+    python recipes/msrvtt_retrieval.py adapter:st-adapter --adapter.width 64     # another adapter family
     python recipes/msrvtt_retrieval.py --evaluate runs/msrvtt_retrieval-...
 
 With no arguments it runs on the embedded corpus (rendered on first use) with the small BLIP that ships with litevl.
@@ -11,6 +12,7 @@ BLIP, which cannot see order, beside LiteVL. `--epochs 0` is zero-shot evaluatio
 video evaluation does it: 8 frames, frame-wise tokens, mean of frame embeddings, top 128 re-ranked by ITM + ITC.
 """
 
+import shlex
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,7 +23,7 @@ import tyro
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from litevl.adapters import LiteVLConfig, PoolingConfig, describe_trainable, unplug
+from litevl.adapters import LiteVLConfig, PoolingConfig, add_details, describe_trainable, unplug
 from litevl.blip import enable_gradient_checkpointing
 from litevl.data.retrieval import Gallery, RetrievalData, RetrievalDataConfig, Split, load_retrieval_data
 from litevl.evaluation.report import show_retrieval
@@ -105,8 +107,12 @@ MSRVTT = Config(
 """The defaults with --data.root. Not tuned: no BLIP weights and no MSR-VTT were at hand where they were written."""
 
 
-def main(config: Config) -> dict[str, Any]:
+def main(config: Config, command: str | None = None) -> dict[str, Any]:
     """Trains and evaluates, or evaluates a finished run again.
+
+    Args:
+        config: what to run.
+        command: what the model card says made it.
 
     Returns:
         What `metrics.json` holds: the protocol, the results of frame-average BLIP and of LiteVL, the epochs' scores.
@@ -135,9 +141,13 @@ def main(config: Config) -> dict[str, Any]:
             metrics["protocol"]["coverage"]["train"] = str(data.coverage["train"].without(skipped))
         accelerator.wait_for_everyone()
         model = load_model(config.model, output_dir, accelerator.device)
-        metrics["results"]["LiteVL"] = evaluate(model, data, "test", config, accelerator)
+        metrics["results"][config.model.adapter.title] = evaluate(model, data, "test", config, accelerator)
     if run is not None:
         run.write_json("metrics.json", metrics)
+        if training and run.write:
+            results = metrics["results"][config.model.adapter.title]
+            scores = {kind: results[kind] for kind in ("contrastive", "reranked")}
+            add_details(output_dir, metrics=scores, protocol=metrics["protocol"], command=command)
     if accelerator.is_main_process:
         if again:
             written = read_json(output_dir / "metrics.json")
@@ -272,10 +282,11 @@ def compare(written: dict[str, Any], metrics: dict[str, Any]) -> str:
 def parse(arguments: list[str]) -> Config:
     """The config of a command line: defaults of the embedded corpus, of MSR-VTT, or of the run to evaluate again."""
     default = MSRVTT if any(word.startswith("--data.root") for word in arguments) else EMBEDDED
-    config = tyro.cli(Config, default=default, args=arguments, description=__doc__)
+    anywhere = (tyro.conf.CascadeSubcommandArgs,)  # an adapter's flags may stand before and after other flags
+    config = tyro.cli(Config, default=default, args=arguments, description=__doc__, config=anywhere)
     if config.evaluate is not None:
         stored = replace(read_config(Config, config.evaluate), evaluate=config.evaluate)
-        config = tyro.cli(Config, default=stored, args=arguments)
+        config = tyro.cli(Config, default=stored, args=arguments, config=anywhere)
         for change in describe_changes(asdict(stored), asdict(config)):
             print(f"not as in the run: {change}")
         return config
@@ -293,4 +304,4 @@ def absolute(config: Config) -> Config:
 
 if __name__ == "__main__":
     torch.set_float32_matmul_precision("high")
-    main(parse(sys.argv[1:]))
+    main(parse(sys.argv[1:]), shlex.join(["accelerate", "launch", "recipes/msrvtt_retrieval.py", *sys.argv[1:]]))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from litevl.adapters.adapter import adapter_parameter_names
+from litevl.adapters import stock_state_dict
 
 
 def save_blip(blip: Any, folder: str | Path) -> None:
@@ -13,7 +13,6 @@ def save_blip(blip: Any, folder: str | Path) -> None:
         blip: any of transformers' BLIP models, plugged or not, with the tokenizer that `load_blip` attached.
         folder: made if it is not there.
     """
-    added = adapter_parameter_names(blip)
-    stock = {name: value for name, value in blip.state_dict().items() if name not in added}
-    blip.save_pretrained(str(folder), state_dict=stock)
+    # Not the method on the object, which keeps a plugged model's adapters too.
+    type(blip).save_pretrained(blip, str(folder), state_dict=stock_state_dict(blip))
     blip.tokenizer.save_pretrained(str(folder))

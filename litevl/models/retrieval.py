@@ -121,7 +121,7 @@ class VideoTextRetrieval(nn.Module):
         state = plugged_state(self.blip)
         if pixels.ndim == 4 or state is None:
             return VideoFeatures(rows, embed, 1, "clip")
-        return VideoFeatures(rows, embed, pixels.shape[1], state.config.cls)
+        return VideoFeatures(rows, embed, pixels.shape[1], state.config.cls if state.config else "frame")
 
     def encode_text(self, texts: Sequence[str] | TokenBatch) -> TextFeatures:
         """Encodes texts through the text encoder alone."""

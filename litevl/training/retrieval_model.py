@@ -3,19 +3,38 @@
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from tyro.conf import subcommand
 
-from litevl.adapters import LiteVLConfig, PoolingConfig, load_adapters, plug, save_adapters
+from litevl.adapters import (
+    AIMConfig,
+    BottleneckConfig,
+    FrameAverageConfig,
+    LiteVLConfig,
+    PoolingConfig,
+    STAdapterConfig,
+    TemporalShiftConfig,
+    load_adapters,
+    plug,
+    save_adapters,
+)
 from litevl.blip import load_blip, save_blip
 from litevl.data.preprocess import PreprocessConfig
 from litevl.models import VideoTextRetrieval
 
 from .trainable import LoraSettings, Train, load_lora, save_lora, select_trainable
 
-FRAME_AVERAGE = LiteVLConfig(layers=(), cls="frame")
-"""Nothing inserted: BLIP frame by frame, its embeddings averaged, as in BLIP's own video evaluation."""
+AnyAdapter = (
+    Annotated[LiteVLConfig, subcommand("litevl")]
+    | Annotated[BottleneckConfig, subcommand("bottleneck")]
+    | Annotated[STAdapterConfig, subcommand("st-adapter")]
+    | Annotated[AIMConfig, subcommand("aim")]
+    | Annotated[TemporalShiftConfig, subcommand("shift")]
+    | Annotated[FrameAverageConfig, subcommand("none")]
+)
+"""The adapter families; on a command line `adapter:aim` chooses one, and `--adapter.` leads its options."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,7 @@ class RetrievalModelConfig:
     """For a .pth file without a vocab.txt beside it: BERT's vocabulary file, or a hub id that has it."""
     image_size: int | None = None
     """Side of the frames in pixels; by default what the backbone was trained with."""
-    adapter: LiteVLConfig = field(default_factory=LiteVLConfig)
+    adapter: AnyAdapter = field(default_factory=LiteVLConfig)
     """What is inserted into the vision encoder."""
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     """How a video's tokens are pooled for matching."""
@@ -62,7 +81,7 @@ def build_model(blip: Any, config: RetrievalModelConfig) -> VideoTextRetrieval:
 
 def frame_average(blip: Any) -> VideoTextRetrieval:
     """The unadapted BLIP as its own video evaluation uses it."""
-    plug(blip, FRAME_AVERAGE, verbose=False)
+    plug(blip, FrameAverageConfig(), verbose=False)
     return VideoTextRetrieval(blip, PoolingConfig("none"))
 
 

@@ -4,10 +4,11 @@ import json
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union
 
 import dacite
 
+from litevl.adapters import FAMILIES, adapter_config
 from litevl.distributed import gather_objects
 
 Config = TypeVar("Config")
@@ -85,8 +86,9 @@ def read_config(kind: type[Config], folder: Path) -> Config:
     """
     stored = read_json(folder / CONFIG_NAME)
     try:
-        return dacite.from_dict(kind, stored, dacite.Config(cast=[Path, tuple], strict=True))
-    except dacite.DaciteError as error:
+        hooks: Any = {Union[tuple(FAMILIES.values())]: adapter_config}  # noqa: UP007 - made from a tuple
+        return dacite.from_dict(kind, stored, dacite.Config(cast=[Path, tuple], strict=True, type_hooks=hooks))
+    except (dacite.DaciteError, ValueError) as error:
         raise ValueError(f"{folder / CONFIG_NAME}: not a config of this recipe and version; {error}") from error
 
 

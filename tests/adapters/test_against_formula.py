@@ -25,10 +25,11 @@ def attention(qkv, projection, sequence):
 
 def slow_block(layer, cls, patches, config, adapted):
     """One block on one clip: cls (dim) or (time, dim), patches (time, positions, dim)."""
-    if adapted and hasattr(layer, "time_embedding"):
-        patches = patches + layer.time_embedding.weight[:, None]
+    parts = layer.litevl["default"]
+    if adapted and "time_embedding" in parts:
+        patches = patches + parts["time_embedding"].weight[:, None]
     if adapted:
-        temporal = layer.temporal_attention
+        temporal = parts["temporal_attention"]
         code = torch.zeros(FRAMES, DIM)
         if config.time_embedding == "sinusoidal":
             for frame in range(FRAMES):

@@ -9,9 +9,15 @@ from small_blip import make_blip
 from torch import nn
 
 from litevl.adapters import (
+    FAMILIES,
     Adapter,
     AdapterLoadError,
+    AIMConfig,
+    BottleneckConfig,
+    FrameAverageConfig,
     LiteVLConfig,
+    STAdapterConfig,
+    TemporalShiftConfig,
     fingerprint,
     load_adapters,
     merge,
@@ -32,10 +38,35 @@ CONFIGS = {
     "sinusoidal": LiteVLConfig(num_frames=FRAMES, time_embedding="sinusoidal"),
     "upper layers": LiteVLConfig(num_frames=FRAMES, layers=(1, 2)),
     "one layer, frame cls": LiteVLConfig(num_frames=FRAMES, layers=(2,), cls="frame", scaling="conditional"),
-    "frame average": LiteVLConfig(num_frames=FRAMES, layers=(), cls="frame"),
+    "bottleneck": BottleneckConfig(num_frames=FRAMES),
+    "bottleneck, coded time": BottleneckConfig(
+        num_frames=FRAMES, width=64, scaling="conditional", time_embedding="sinusoidal"
+    ),
+    "st-adapter": STAdapterConfig(num_frames=FRAMES),
+    "st-adapter, space too": STAdapterConfig(
+        num_frames=FRAMES, width=8, kernel=(3, 3, 3), before="both", layers=(1,), cls="clip"
+    ),
+    "aim": AIMConfig(num_frames=FRAMES),
+    "aim, clip cls": AIMConfig(num_frames=FRAMES, width=8, cls="clip", layers=(1, 2), time_embedding="sinusoidal"),
+    "shift": TemporalShiftConfig(num_frames=FRAMES),
+    "shift, clip cls": TemporalShiftConfig(num_frames=FRAMES, cls="clip", share=0.25, layers=(1,)),
+    "none": FrameAverageConfig(num_frames=FRAMES),
+    "no layers": LiteVLConfig(num_frames=FRAMES, layers=(), cls="frame"),
 }
+
+
+def learns(config):
+    """Whether anything of it is trained."""
+    return config.layers != () and config.family != "shift"
+
+
 contract = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
-trained = pytest.mark.parametrize("config", [c for c in CONFIGS.values() if c.layers != ()])
+trained = pytest.mark.parametrize("config", [c for c in CONFIGS.values() if learns(c)])
+
+
+def test_every_family_is_in_the_contract():
+    assert {config.family for config in CONFIGS.values()} == FAMILIES.keys()
+    assert all(kind().family == family for family, kind in FAMILIES.items())
 
 
 @pytest.fixture
@@ -70,7 +101,7 @@ def train(model, clips, steps=3):
 def test_keys_and_values_of_the_backbone_stay(blip, clips, config):
     before = copy.deepcopy(blip.state_dict())
     plug(blip, config, verbose=False)
-    if config.layers != ():
+    if learns(config):
         train(blip, clips)
     after = blip.state_dict()
     assert [key for key in after if key in before] == list(before)
@@ -83,13 +114,13 @@ def test_images_are_untouched_bit_for_bit_before_and_after_training(blip, clips,
     stock = encode(blip, images)
     plug(blip, config, verbose=False)
     assert torch.equal(encode(blip, images), stock)
-    if config.layers != ():
+    if learns(config):
         train(blip, clips)
     shake(blip)
     assert torch.equal(encode(blip, images), stock)
 
 
-@contract
+@pytest.mark.parametrize("config", [c for c in CONFIGS.values() if c.family != "shift"])
 def test_fresh_equals_frame_wise_blip_for_one_frame_and_for_identical_frames(blip, clips, config):
     plug(blip, config, verbose=False)
     still = clips[:, :1]
@@ -102,7 +133,7 @@ def test_fresh_equals_frame_wise_blip_for_one_frame_and_for_identical_frames(bli
         assert torch.allclose(frames, image[:, None, 1:].expand_as(frames), atol=1e-5)
 
 
-@pytest.mark.parametrize("config", [c for c in CONFIGS.values() if c.cls == "frame"])
+@pytest.mark.parametrize("config", [c for c in CONFIGS.values() if c.cls == "frame" and c.family != "shift"])
 def test_fresh_with_frame_cls_equals_frame_wise_blip_for_any_clip(blip, clips, config):
     plug(blip, config, verbose=False)
     frames = encode(blip, clips.flatten(0, 1)).unflatten(0, (2, FRAMES))
@@ -175,8 +206,10 @@ def test_unplug_gives_the_stock_model_back(blip, clips, config):
     assert {name: p.requires_grad for name, p in blip.named_parameters()} == flags
     assert torch.equal(encode(blip, images), stock)
     assert not any(isinstance(module, Adapter) for module in blip.modules())
-    assert not blip.vision_model._forward_hooks
-    assert not blip.vision_model._forward_pre_hooks
+    for module in (blip, *blip.vision_model.modules()):
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        assert not {"forward", "save_pretrained", "litevl_plugged"} & set(vars(module))
     plug(blip, config, verbose=False)
 
 
@@ -188,7 +221,7 @@ def test_merge_keeps_the_outputs(blip, clips, config):
     parameters = sum(p.numel() for p in blip.parameters())
     merge(blip)
     assert torch.allclose(encode(blip, clips), before, atol=1e-4)
-    if config.layers != ():
+    if config.family == "litevl" and config.layers != ():
         assert sum(p.numel() for p in blip.parameters()) < parameters
         merge(blip)
         assert torch.allclose(encode(blip, clips), before, atol=1e-4)
@@ -241,7 +274,7 @@ def test_frames_of_one_clip_do_not_reach_another(blip, clips):
 
 
 def test_a_trained_model_sees_the_order_of_frames_and_frame_average_does_not(blip, clips):
-    plug(blip, CONFIGS["frame average"], verbose=False)
+    plug(blip, CONFIGS["none"], verbose=False)
     forward, backward = encode(blip, clips)[:, 0], encode(blip, clips.flip(1))[:, 0]
     assert torch.allclose(forward, backward, atol=1e-6)
     unplug(blip)
@@ -365,7 +398,7 @@ class TestArtifactRefusals:
 
     def test_another_backbone(self, tokenizer, folder):
         other = make_blip(tokenizer, seed=5)
-        self.refused(other, folder, fingerprint(other))
+        self.refused(other, folder, fingerprint(other, "vision encoder"))
 
     def test_missing_file(self, blip, tmp_path):
         self.refused(blip, tmp_path / "nowhere", "not there")

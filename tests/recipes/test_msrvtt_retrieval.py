@@ -47,7 +47,12 @@ def test_a_run_writes_all_that_another_needs(config, capsys):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         *("config.json", "metrics.json", "adapter_config.json", "adapter_model.safetensors", "state.pt", "log.jsonl"),
+        "README.md",
     }
+    card = (folder / "README.md").read_text()
+    assert "| | t2v_r1 |" in card
+    assert f"| reranked | {metrics['results']['LiteVL']['reranked']['t2v_r1']:.4g} |" in card
+    assert f"`{metrics['protocol']['backbone_fingerprint']}`" in card
     assert json.loads((folder / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
     assert len(steps(folder)) == 2
     assert all(value == value for step in steps(folder) for value in step.values())

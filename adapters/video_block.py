@@ -1,0 +1,69 @@
+"""A stock block that also takes the frames of clips: its two halves written out once, with the adapters in between.
+
+For images the stock `forward` runs. How many frames a clip has, and which adapter it runs through, come with the call:
+a recomputation under gradient checkpointing, and two clips of different length in one graph, each see their own.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from .adapter import CONTAINER, Adapter, Position
+from .vision_encoder import Layout
+
+
+def take_video(block: nn.Module, layout: Layout) -> None:
+    """Lets a block of `layout` take frames beside images."""
+    stock = block.__dict__.get("forward")  # what an offloading or checkpointing library put there
+    block.forward = partial(_forward, block, layout, stock)
+
+
+def take_images_only(block: nn.Module) -> None:
+    """Takes `take_video` back."""
+    stock = block.__dict__.pop("forward").args[2]
+    if stock is not None:
+        block.forward = stock
+
+
+def _forward(
+    block: nn.Module,
+    layout: Layout,
+    stock: Callable | None,
+    *args: Any,
+    num_frames: int | None = None,
+    adapter: str | None = None,
+    **kwargs: Any,
+) -> Any:
+    if num_frames is None:
+        return type(block).forward(block, *args, **kwargs) if stock is None else stock(*args, **kwargs)
+    tokens = kwargs.pop("hidden_states") if "hidden_states" in kwargs else args[0]
+    return _video_forward(block, layout, _adapters(block, adapter), tokens, num_frames, kwargs)
+
+
+def _video_forward(
+    block: Any, layout: Layout, adapters: list[Adapter], tokens: Tensor, num_frames: int, kwargs: dict[str, Any]
+) -> Tensor:
+    def run(position: Position, hidden: Tensor) -> Tensor:
+        for adapter in adapters:
+            if adapter.position == position:
+                hidden = adapter(hidden, num_frames)
+        return hidden
+
+    drop_path = getattr(block, "drop_path", nn.Identity())
+    tokens = run("before block", tokens)
+    attended = getattr(block, layout.attention)(run("before attention", getattr(block, layout.norm1)(tokens)), **kwargs)
+    attended = attended[0] if isinstance(attended, tuple) else attended
+    tokens = run("before mlp", tokens + drop_path(run("after attention", attended)))
+    normed = getattr(block, layout.norm2)(tokens)
+    residual = block.mlp(normed)
+    for adapter in adapters:
+        if adapter.position == "beside mlp":
+            residual = residual + adapter(normed, num_frames)
+    return tokens + drop_path(residual)
+
+
+def _adapters(block: nn.Module, name: str | None) -> list[Adapter]:
+    container: Any = getattr(block, CONTAINER, None)
+    return list(container[name].values()) if container is not None and name in container else []

@@ -1,0 +1,139 @@
+"""A stock vision encoder that also takes clips: five dimensions in are folded into frames, tokens out packed by clip.
+
+transformers' encoder hands keywords down to its blocks, so two hooks are enough. That of the original BLIP and LAVIS
+does not, and some of its callers call `forward_features`; there the way through the blocks is written out for clips.
+"""
+
+import logging
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .plugged import Plugged, state_of
+from .temporal_scaling import LearnedScaling
+from .time_embedding import TimeEmbedding
+from .vision_encoder import TRANSFORMERS, VisionEncoder
+
+logger = logging.getLogger(__name__)
+
+
+def take_clips(encoder: VisionEncoder, state: Plugged) -> None:
+    """Lets an encoder take clips beside images; what was changed is noted in `state`."""
+    module = encoder.module
+    if encoder.layout is TRANSFORMERS:
+        state.handles.append(module.register_forward_pre_hook(_fold_video, with_kwargs=True))
+        state.handles.append(module.register_forward_hook(_pack_output, with_kwargs=True))
+        return
+    for name in ("forward", "forward_features"):
+        if hasattr(module, name):
+            state.replaced[name] = module.__dict__.get(name)
+            setattr(module, name, partial(_forward_original, module, name, state.replaced[name]))
+
+
+def take_whole_images_only(encoder: VisionEncoder, state: Plugged) -> None:
+    """Takes `take_clips` back."""
+    for handle in state.handles:
+        handle.remove()
+    for name, stock in state.replaced.items():
+        delattr(encoder.module, name)
+        if stock is not None:
+            setattr(encoder.module, name, stock)
+
+
+def pack_video(
+    tokens: Float[Tensor, "batch_time tokens dim"], num_frames: int, cls: Literal["clip", "frame"]
+) -> Float[Tensor, "batch rows dim"]:
+    """Lays the tokens of each frame out as one sequence per clip, row 0 its CLS.
+
+    `clip`: the clip's CLS, then the patches of frame after frame: `1 + time*patches` rows.
+    `frame`: the mean of the frames' CLS, then the tokens of frame after frame, each with its CLS:
+    `1 + time*(1+patches)` rows; without row 0 that is the memory of BLIP's own video evaluation.
+    """
+    frames = tokens.unflatten(0, (-1, num_frames))
+    if cls == "clip":
+        return torch.cat([frames[:, 0, :1], frames[:, :, 1:].flatten(1, 2)], dim=1)
+    return torch.cat([frames[:, :, 0].mean(dim=1, keepdim=True), frames.flatten(1, 2)], dim=1)
+
+
+def _fold_video(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+    pixels = kwargs["pixel_values"] if "pixel_values" in kwargs else (args[0] if args else None)
+    if pixels is None or pixels.ndim == 4:
+        return None
+    call = _call(module, pixels, bool(kwargs.get("interpolate_pos_encoding")))
+    return (), {**kwargs, "pixel_values": pixels.flatten(0, 1), **call}
+
+
+def _pack_output(module: nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> Any:
+    num_frames = kwargs.get("num_frames")
+    if num_frames is None:
+        return None
+    tokens, pooled = (
+        (output[0], output[1]) if isinstance(output, tuple) else (output.last_hidden_state, output.pooler_output)
+    )
+    tokens = pack_video(tokens, num_frames, _cls(module, kwargs["adapter"]))
+    pooled = pooled.unflatten(0, (-1, num_frames)).mean(dim=1)
+    if isinstance(output, tuple):
+        return (tokens, pooled, *output[2:])
+    output.last_hidden_state, output.pooler_output = tokens, pooled
+    return output
+
+
+def _forward_original(
+    module: Any, name: str, stock: Any, pixels: Tensor, *args: Any, register_blk: int = -1, **kwargs: Any
+) -> Tensor:
+    if pixels.ndim == 4:
+        if register_blk != -1:
+            kwargs["register_blk"] = register_blk
+        return getattr(type(module), name)(module, pixels, *args, **kwargs) if stock is None else stock(pixels, *args)
+    register_blk = args[0] if args else register_blk
+    call = _call(module, pixels, False)
+    tokens = module.patch_embed(pixels.flatten(0, 1))
+    tokens = torch.cat([module.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+    tokens = module.pos_drop(tokens + module.pos_embed[:, : tokens.shape[1]])
+    for number, block in enumerate(module.blocks):
+        tokens = block(tokens, register_hook=register_blk == number, **call)
+    return pack_video(module.norm(tokens), call["num_frames"], _cls(module, call["adapter"]))
+
+
+def _call(module: nn.Module, pixels: Tensor, interpolate: bool) -> dict[str, Any]:
+    """What travels with a clip: its number of frames and the adapter it runs through."""
+    if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
+        raise ValueError(
+            "expected pixel values of shape (batch, time, 3, height, width) for video or (batch, 3, height, width) for "
+            f"images, got {tuple(pixels.shape)}"
+        )
+    # transformers takes a prefix of the position table for smaller frames: wrong positions without an error.
+    size = _image_size(module)
+    if size and tuple(pixels.shape[-2:]) != size and not interpolate:
+        raise ValueError(
+            f"expected frames of {size[0]} x {size[1]} pixels, got {pixels.shape[-2]} x {pixels.shape[-1]}; resize "
+            "them, load the backbone with image_size=..., or pass interpolate_pos_encoding=True"
+        )
+    state: Plugged = module.litevl_plugged  # type: ignore[assignment]
+    _announce_resampling(module, state, pixels.shape[1])
+    return {"num_frames": pixels.shape[1], "adapter": state.active}
+
+
+def _image_size(module: Any) -> tuple[int, int] | None:
+    size = getattr(getattr(module, "config", None), "image_size", None)
+    size = size or getattr(getattr(module, "patch_embed", None), "img_size", None)
+    return (size, size) if isinstance(size, int) else size
+
+
+def _announce_resampling(module: nn.Module, state: Plugged, num_frames: int) -> None:
+    if state.config is None or torch.compiler.is_compiling():
+        return
+    trained, key = state.config.num_frames, (str(state.active), num_frames)
+    if num_frames == trained or key in state.announced:
+        return
+    state.announced.add(key)
+    if any(isinstance(part, TimeEmbedding | LearnedScaling) for part in module.modules()):
+        logger.warning("clips of %d frames: what was learned for %d frames is interpolated", num_frames, trained)
+
+
+def _cls(module: nn.Module, adapter: str | None) -> Literal["clip", "frame"]:
+    state = state_of(module)
+    return "frame" if state is None or adapter is None else state.adapters[adapter].cls
