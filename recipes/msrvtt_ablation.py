@@ -1,12 +1,14 @@
-"""What each part of LiteVL adds: the main job with one part changed at a time, over seeds, with the spread.
+"""What each part of LiteVL adds, and how the adapter families compare: the main job over seeds, with the spread.
 
-    python recipes/msrvtt_ablation.py                          # embedded corpus: 11 variants x 3 seeds
+    python recipes/msrvtt_ablation.py                        # one part changed at a time: 11 variants x 3 seeds
+    python recipes/msrvtt_ablation.py --study families       # the adapter families: 6 x 3 seeds
     python recipes/msrvtt_ablation.py --markdown recipes/RESULTS.md
     python recipes/msrvtt_ablation.py --data.root /data/msrvtt --backbone Salesforce/blip-itm-base-coco
 
 Each run is a run folder of recipes/msrvtt_retrieval.py under --ablation-dir; finished ones are not run again, so an
 interrupted ablation goes on where it stopped. Every flag of the main job is taken and holds for all runs. The last
-epoch is evaluated, not a selected one, so that no variant gains by selection.
+epoch is evaluated, not a selected one, so that no variant gains by selection. On the embedded corpus and two idle cores
+a run takes about four minutes.
 """
 
 import os
@@ -16,16 +18,25 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msrvtt_retrieval as retrieval
 import torch
 import tyro
 from rich.table import Table
 
-from litevl.adapters import FrameAverageConfig
-from litevl.evaluation.report import show
-from litevl.training import describe_changes, read_config, read_json
+from litevl.adapters import (
+    AdapterConfig,
+    AIMConfig,
+    BottleneckConfig,
+    FrameAverageConfig,
+    LiteVLConfig,
+    STAdapterConfig,
+    TemporalShiftConfig,
+)
+from litevl.evaluation.cost import EncodingCost, encoding_cost
+from litevl.evaluation.report import show, write_section
+from litevl.training import build_model, describe_changes, frame_average, load_backbone, read_config, read_json
 
 Change = Callable[[retrieval.Config], retrieval.Config]
 
@@ -45,7 +56,14 @@ def pooling(mode: Any) -> Change:
     return lambda config: model(config, pooling=replace(config.model.pooling, mode=mode))
 
 
-VARIANTS: dict[str, Change] = {
+def family(kind: type[AdapterConfig], **options: Any) -> Change:
+    """Another adapter family, with trained heads, so that those with little or nothing to learn can learn too."""
+    return lambda config: model(
+        config, adapter=kind(num_frames=config.model.adapter.num_frames, **options), heads="copied"
+    )
+
+
+PARTS: dict[str, Change] = {
     "LiteVL": lambda config: config,
     "no temporal attention, heads trained": lambda config: model(
         config,
@@ -65,6 +83,20 @@ VARIANTS: dict[str, Change] = {
 }
 """Each differs from LiteVL in what its name says; the second is the control that trains but cannot see order."""
 
+FAMILIES: dict[str, Change] = {
+    "LiteVL": family(LiteVLConfig, time_embedding="sinusoidal"),
+    "bottlenecked LiteVL": family(BottleneckConfig, time_embedding="sinusoidal"),
+    "ST-Adapter": family(STAdapterConfig),
+    "AIM": family(AIMConfig, time_embedding="sinusoidal"),
+    "temporal shift": family(TemporalShiftConfig),
+    "no adapter": family(FrameAverageConfig),
+}
+"""All with trained heads and one learning rate, that of LiteVL's defaults; the fixed time code where attention reads
+time."""
+
+STUDIES = {"parts": PARTS, "families": FAMILIES}
+TITLES = {"parts": "What each part of LiteVL adds", "families": "The adapter families"}
+
 COLUMNS: dict[str, Callable[[dict[str, Any]], float]] = {
     "t2v R@1, ITC": lambda result: result["contrastive"]["t2v_r1"],
     "t2v R@1, re-ranked": lambda result: result["reranked"]["t2v_r1"],
@@ -81,26 +113,45 @@ CORPUS_COLUMNS: dict[str, Callable[[dict[str, Any]], float]] = {
 }
 """For the embedded corpus, which knows kinds of captions and clips that are each other's reversal."""
 
+COST_COLUMNS: dict[str, Callable[[EncodingCost], str]] = {
+    "trainable": lambda cost: f"{cost.trainable / 1000:.1f}k",
+    "GFLOPs a clip": lambda cost: f"{cost.gflops:.3f}",
+    "time": lambda cost: f"{cost.time:.2f}",
+}
 FROZEN = "frozen frame average"
+Results = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Config:
-    """An ablation of the main job."""
+    """An ablation of the main job, or a comparison of adapter families in it."""
 
     base: Annotated[retrieval.Config, tyro.conf.arg(name="")]
     """The main job's own flags, for all variants."""
-    variants: tuple[str, ...] = tuple(VARIANTS)
-    """Which variants, by name."""
+    study: Literal["parts", "families"] = "parts"
+    """Change one part of LiteVL at a time, or the adapter family."""
+    variants: tuple[str, ...] | None = None
+    """Which variants of the study, by name; by default all."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of each variant per seed."""
     ablation_dir: Path = Path("runs/msrvtt_ablation")
-    """Holds a run folder per variant and seed."""
+    """Holds a folder per study, and in it a run folder per variant and seed."""
     markdown: Path | None = None
-    """Also write the table here."""
+    """Also write the table into this page, in place of the study's earlier one."""
+
+    def __post_init__(self) -> None:
+        known = STUDIES[self.study]
+        if unknown := [name for name in self.variants or () if name not in known]:
+            raise ValueError(f"variants: expected some of {', '.join(known)}; got {', '.join(unknown)}")
+
+    @property
+    def chosen(self) -> dict[str, retrieval.Config]:
+        """The main job's config of each variant."""
+        study = STUDIES[self.study]
+        return {name: study[name](self.base) for name in self.variants or study}
 
 
-def main(config: Config, command: str = "python recipes/msrvtt_ablation.py") -> dict[str, list[dict[str, Any]]]:
+def main(config: Config, command: str = "python recipes/msrvtt_ablation.py") -> Results:
     """Runs what is not finished and prints the table.
 
     Args:
@@ -111,24 +162,24 @@ def main(config: Config, command: str = "python recipes/msrvtt_ablation.py") -> 
         For each variant the test results of its seeds; for `frozen frame average` those of the frozen backbone.
 
     Raises:
-        ValueError: for an unknown variant, or several processes.
+        ValueError: for several processes.
     """
-    if unknown := set(config.variants) - VARIANTS.keys():
-        raise ValueError(f"variants: expected some of {', '.join(VARIANTS)}; got {', '.join(sorted(unknown))}")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError("the ablation runs in one process; give each process group its own --seeds or --variants")
+    folder = config.ablation_dir / config.study
     frozen = replace(config.base, training=replace(config.base.training, epochs=0))
-    results = {FROZEN: [run(frozen, config.ablation_dir / "frozen")["frame average"]]}
+    results: Results = {FROZEN: [run(frozen, folder / "frozen")["frame average"]]}
     for seed in config.seeds:
-        for name in config.variants:
+        for name, variant in config.chosen.items():
             print(f"\n{name}, seed {seed}")
             training = replace(config.base.training, select_on="last")
-            wanted = replace(VARIANTS[name](config.base), seed=seed, baseline=False, training=training)
-            folder = config.ablation_dir / f"{name.replace(',', '').replace(' ', '-')}-seed{seed}"
-            results.setdefault(name, []).append(run(wanted, folder)[wanted.model.adapter.title])
-    show(table(results, config))
+            wanted = replace(variant, seed=seed, baseline=False, training=training)
+            path = folder / f"{name.replace(',', '').replace(' ', '-')}-seed{seed}"
+            results.setdefault(name, []).append(run(wanted, path)[wanted.model.adapter.title])
+    found = costs(config)
+    show(table(results, found, config))
     if config.markdown is not None:
-        config.markdown.write_text(markdown(results, config, command), encoding="utf-8")
+        write_section(config.markdown, TITLES[config.study], markdown(results, found, config, command))
     return results
 
 
@@ -149,51 +200,63 @@ def run(wanted: retrieval.Config, folder: Path) -> dict[str, Any]:
     return retrieval.main(replace(wanted, resume=folder.exists()))["results"]
 
 
-def columns(results: dict[str, list[dict[str, Any]]]) -> dict[str, Callable[[dict[str, Any]], float]]:
-    """The columns that these results have."""
-    return CORPUS_COLUMNS | COLUMNS if results[FROZEN][0]["order_accuracy"] else COLUMNS
+def costs(config: Config) -> dict[str, EncodingCost]:
+    """What each variant costs, beside frozen frame-average BLIP on the same random clips."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    reference = frame_average(load_backbone(config.base.model, device)).requires_grad_(False)
+    size, frames = reference.blip.config.vision_config.image_size, config.base.model.adapter.num_frames
+    clips = torch.randn(8, frames, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    found = {FROZEN: encoding_cost(reference, reference, clips)}
+    for name, variant in config.chosen.items():
+        found[name] = encoding_cost(build_model(load_backbone(variant.model, device), variant.model), reference, clips)
+    return found
 
 
-def cells(found: list[dict[str, Any]], shown: dict[str, Callable[[dict[str, Any]], float]]) -> list[str]:
-    """Mean and standard deviation over seeds of every column."""
-    values = [[column(result) for result in found] for column in shown.values()]
-    return [
-        f"{statistics.mean(each):.1f} ± {statistics.stdev(each):.1f}" if len(each) > 1 else f"{each[0]:.1f}"
-        for each in values
-    ]
-
-
-def table(results: dict[str, list[dict[str, Any]]], config: Config) -> Table:
-    """The ablation as a table to read."""
-    title = f"Ablation, test split, mean ± standard deviation over seeds {config.seeds}"
-    made, shown = Table(title=title, title_justify="left"), columns(results)
-    for name in ("variant", *shown):
-        made.add_column(name, justify="left" if name == "variant" else "right")
-    for name, found in results.items():
-        made.add_row(name, *cells(found, shown))
+def rows(results: Results, found: dict[str, EncodingCost]) -> list[list[str]]:
+    """The table: a row of column names, then a row per variant, with mean and standard deviation over seeds."""
+    shown = CORPUS_COLUMNS | COLUMNS if results[FROZEN][0]["order_accuracy"] else COLUMNS
+    made = [["variant", *shown, *COST_COLUMNS]]
+    for name, seeds in results.items():
+        values = [[column(result) for result in seeds] for column in shown.values()]
+        cells = [
+            f"{statistics.mean(each):.1f} ± {statistics.stdev(each):.1f}" if len(each) > 1 else f"{each[0]:.1f}"
+            for each in values
+        ]
+        made.append([name, *cells, *(column(found[name]) for column in COST_COLUMNS.values())])
     return made
 
 
-def markdown(results: dict[str, list[dict[str, Any]]], config: Config, command: str) -> str:
-    """The ablation as a page: the command, the table, how to read it."""
-    training, shown = config.base.training, columns(results)
+def table(results: Results, found: dict[str, EncodingCost], config: Config) -> Table:
+    """The study as a table to read."""
+    title = f"{TITLES[config.study]}, test split, mean ± standard deviation over seeds {config.seeds}"
+    made = Table(title=title, title_justify="left")
+    names, *lines = rows(results, found)
+    for name in names:
+        made.add_column(name, justify="left" if name == "variant" else "right")
+    for line in lines:
+        made.add_row(*line)
+    return made
+
+
+def markdown(results: Results, found: dict[str, EncodingCost], config: Config, command: str) -> str:
+    """The study as a section of a page: the command, how to read it, the table."""
+    training = config.base.training
     data = "the embedded corpus" if config.base.data.root is None else "MSR-VTT"
-    seeds = ", ".join(map(str, config.seeds))
-    lines = [
-        f"# What each part adds, on {data}",
-        "",
-        f"Made by `{command}`: {training.epochs} epochs of batches of {training.batch_size}, "
+    names, *lines = rows(results, found)
+    text = [
+        f"On {data}, by `{command}`: {training.epochs} epochs of batches of {training.batch_size}, "
         f"{config.base.model.adapter.num_frames} frames, backbone {Path(config.base.model.backbone).name}, seeds "
-        f"{seeds}, last epoch, test split. Percent, mean ± standard deviation over seeds. *ITC* compares embeddings, "
-        "*re-ranked* adds matching for the best candidates. *order*: how often a clip's caption scores above the "
-        "caption of the same clip reversed (chance 50). *static* to *event*: t2v R@1, ITC, by kind of caption.",
+        f"{', '.join(map(str, config.seeds))}, last epoch, test split. Percent, mean ± standard deviation over seeds. "
+        "*ITC* compares embeddings, *re-ranked* adds matching for the best candidates. *order*: how often a clip's "
+        "caption scores above the caption of the same clip reversed (chance 50). *static* to *event*: t2v R@1, ITC, by "
+        "kind of caption. *trainable* parameters, *GFLOPs* to encode a clip (a multiply-add is two), *time* to encode "
+        "clips as a ratio to the frozen frame average's (median of pairs taken in turn).",
         "",
-        "| variant | " + " | ".join(shown) + " |",
-        "|---" * (len(shown) + 1) + "|",
-        *(f"| {name} | " + " | ".join(cells(found, shown)) + " |" for name, found in results.items()),
-        "",
+        "| " + " | ".join(names) + " |",
+        "|---" * len(names) + "|",
+        *("| " + " | ".join(line) + " |" for line in lines),
     ]
-    return "\n".join(lines)
+    return "\n".join(text)
 
 
 def parse(arguments: list[str]) -> Config:

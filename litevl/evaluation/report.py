@@ -1,6 +1,8 @@
 """Results as a table to read."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -79,3 +81,13 @@ def show(*tables: Table) -> None:
     width = max([console.width, *(Console(width=400).measure(table).maximum for table in tables)])
     for table in tables:
         Console(width=width if not console.is_terminal else None).print(table)
+
+
+def write_section(page: Path, title: str, text: str) -> None:
+    """Writes a section of a Markdown page of results, in place of the one of the same title; other sections stay."""
+    before = page.read_text(encoding="utf-8") if page.is_file() else "# Results\n"
+    section = f"## {title}\n\n{text}\n"
+    there = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    found = there.search(before)
+    after = there.sub(lambda _: f"{section}\n", before) if found else f"{before.rstrip()}\n\n{section}"
+    page.write_text(f"{after.rstrip()}\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """The ablation: one run folder per variant and seed, finished ones kept, a table with the spread."""
 
+import re
 from dataclasses import replace
 
 import msrvtt_ablation as ablation
@@ -7,6 +8,7 @@ import msrvtt_retrieval as retrieval
 import pytest
 
 from litevl.adapters import LiteVLConfig
+from litevl.evaluation.cost import EncodingCost
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.training import RetrievalModelConfig, TrainingConfig
 
@@ -20,21 +22,36 @@ def config(corpus, backbone, tmp_path):
         data=retrieval.RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0),
     )
     variants = ("LiteVL", "no temporal attention, heads trained", "pooling none")
-    return ablation.Config(base, variants, (0, 1), tmp_path / "runs", tmp_path / "RESULTS.md")
+    return ablation.Config(base, "parts", variants, (0, 1), tmp_path / "runs", tmp_path / "RESULTS.md")
 
 
 def test_runs_every_variant_and_seed_once(config, capsys, monkeypatch):
     results = ablation.main(config)
     assert list(results) == ["frozen frame average", *config.variants]
     assert [len(found) for found in results.values()] == [1, 2, 2, 2]
-    assert len(list(config.ablation_dir.iterdir())) == 7
+    assert len(list((config.ablation_dir / "parts").iterdir())) == 7
     page = config.markdown.read_text()
     assert page.count("±") == 3 * (len(ablation.COLUMNS) + len(ablation.CORPUS_COLUMNS)) + 1
     assert "python recipes/msrvtt_ablation.py" in page
+    assert page.startswith("# Results\n\n## What each part of LiteVL adds\n")
     monkeypatch.setattr(retrieval, "main", lambda config: pytest.fail("ran again"))
     capsys.readouterr()
     assert ablation.main(config) == results
-    assert "Ablation" in capsys.readouterr().out
+    assert "What each part of LiteVL adds" in capsys.readouterr().out
+    assert len(re.findall("^#", config.markdown.read_text(), re.MULTILINE)) == 2, "the section was replaced"
+
+
+def test_every_family_trains_by_the_same_flags(config, capsys):
+    names = tuple(ablation.FAMILIES)
+    results = ablation.main(replace(config, study="families", variants=None, seeds=(0,)))
+    assert list(results) == ["frozen frame average", *names]
+    out = capsys.readouterr().out
+    assert all(name in out for name in (*names, "GFLOPs a clip", "trainable"))
+    assert results["no adapter"][0]["order_accuracy"]["contrastive"] == 50.0
+    page = config.markdown.read_text()
+    costs = {line.split(" | ")[0][2:]: line.split(" | ")[-3:] for line in page.splitlines() if line.startswith("| ")}
+    assert float(costs["LiteVL"][1]) > float(costs["bottlenecked LiteVL"][1]) > float(costs["no adapter"][1])
+    assert costs["temporal shift"][:2] == costs["no adapter"][:2], "a shift has no parameters and no products"
 
 
 def test_an_interrupted_ablation_goes_on(config, monkeypatch):
@@ -50,10 +67,12 @@ def test_other_data_has_the_columns_that_it_knows():
     metrics = {f"{direction}_r1": 50.0 for direction in ("t2v", "v2t")}
     result = {"contrastive": metrics, "reranked": metrics, "order_accuracy": {}}
     results = {ablation.FROZEN: [result], "LiteVL": [result, result]}
-    page = ablation.markdown(results, ablation.Config(retrieval.MSRVTT), "python x.py")
+    costs = dict.fromkeys(results, EncodingCost(1000, 2000, 1.0, 1.5))
+    page = ablation.markdown(results, costs, ablation.Config(retrieval.MSRVTT), "python x.py")
     assert "| LiteVL | 50.0 ± 0.0 |" in page
-    assert "order" not in page.splitlines()[4]
-    assert "Made by `python x.py`" in page
+    assert page.endswith("| 1.0k | 1.000 | 1.50 |")
+    assert "order" not in page.splitlines()[2]
+    assert "by `python x.py`" in page
 
 
 def test_a_folder_of_other_settings_is_refused(config):
@@ -62,12 +81,12 @@ def test_a_folder_of_other_settings_is_refused(config):
     with pytest.raises(ValueError, match="other settings"):
         ablation.main(replace(one, base=ablation.model(one.base, heads="copied")))
     with pytest.raises(ValueError, match="nonsense"):
-        ablation.main(replace(one, variants=("nonsense",)))
+        replace(one, variants=("nonsense",))
 
 
 def test_every_variant_changes_what_it_says():
     base = retrieval.EMBEDDED
-    made = {name: change(base) for name, change in ablation.VARIANTS.items()}
+    made = {name: change(base) for name, change in ablation.PARTS.items()}
     assert made["LiteVL"] == base
     assert len({repr(config) for config in made.values()}) == len(made)
     assert made["scaling none"].model.adapter == replace(base.model.adapter, scaling="none")
