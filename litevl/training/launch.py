@@ -50,6 +50,9 @@ def start_accelerator(
         notes.append(
             f"ACCELERATE_GRADIENT_ACCUMULATION_STEPS={asked} is ignored: the config says accumulation={accumulation}"
         )
+    compiler = os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower()
+    if compiler != "no":
+        notes.append(f"ACCELERATE_DYNAMO_BACKEND={compiler}: the model is compiled, as the launcher asks")
     accelerator = Accelerator(
         mixed_precision=chosen,
         cpu=not torch.accelerator.is_available(),
@@ -75,8 +78,10 @@ def _choose_precision(precision: Precision | None) -> tuple[Precision, list[str]
         return precision, [f"the launcher asks for {launched}; the config says {precision}, which is used"] * differs
     if launched in ("bf16", "fp16"):
         return launched, [f"mixed precision {launched}, as the launcher asks"]  # type: ignore[return-value]
-    capable = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return ("bf16" if capable else "no"), []
+    notes = [f"mixed precision {launched} is not one of no, bf16 and fp16: it is ignored"] * (launched != "no")
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    capable = not on_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return ("bf16" if capable else "no"), notes
 
 
 def _compare_processes(running: int) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from litevl.training import start_accelerator
-from litevl.training.launch import _compare_processes
+from litevl.training.launch import _choose_precision, _compare_processes
 
 PROGRAM = """
 import sys, torch
@@ -53,6 +53,7 @@ def test_the_environments_accumulation_is_ignored_and_said(tmp_path):
         ("'no'", "bf16", "no", "the launcher asks for bf16; the config says no, which is used"),
         ("None", "bf16", "bf16", "mixed precision bf16, as the launcher asks"),
         ("'bf16'", "no", "bf16", None),
+        ("None", "fp8", "no", "mixed precision fp8 is not one of no, bf16 and fp16: it is ignored"),
     ],
 )
 def test_the_configs_precision_wins_and_a_difference_is_said(
@@ -61,6 +62,19 @@ def test_the_configs_precision_wins_and_a_difference_is_said(
     out = launched(tmp_path, precision, [sys.executable], ACCELERATE_MIXED_PRECISION=environment)
     assert f"precision {result} " in out
     assert (f"note {note}" in out) if note else ("launcher asks" not in out)
+
+
+def test_a_compiler_of_the_launcher_is_said(tmp_path):
+    out = launched(tmp_path, "'no'", [sys.executable], ACCELERATE_DYNAMO_BACKEND="eager")
+    assert "note ACCELERATE_DYNAMO_BACKEND=eager: the model is compiled, as the launcher asks" in out
+
+
+def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_stays_in_full_precision(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert _choose_precision(None) == ("bf16", [])
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert _choose_precision(None) == ("no", [])
 
 
 def test_accelerate_launch_runs_one_process_on_a_cpu_and_it_is_said(tmp_path):
