@@ -36,12 +36,14 @@ from litevl.adapters import (
 )
 from litevl.evaluation.cost import EncodingCost, encoding_cost
 from litevl.evaluation.report import show, write_section
+from litevl.tasks import RetrievalConfig, absolute
+from litevl.tasks.command_line import ANYWHERE
 from litevl.training import build_model, describe_changes, frame_average, load_backbone, read_config, read_json
 
-Change = Callable[[retrieval.Config], retrieval.Config]
+Change = Callable[[RetrievalConfig], RetrievalConfig]
 
 
-def model(config: retrieval.Config, **changes: Any) -> retrieval.Config:
+def model(config: RetrievalConfig, **changes: Any) -> RetrievalConfig:
     """The config with changes of the model's settings."""
     return replace(config, model=replace(config.model, **changes))
 
@@ -126,7 +128,7 @@ Results = dict[str, list[dict[str, Any]]]
 class Config:
     """An ablation of the main job, or a comparison of adapter families in it."""
 
-    base: Annotated[retrieval.Config, tyro.conf.arg(name="")]
+    base: Annotated[RetrievalConfig, tyro.conf.arg(name="")]
     """The main job's own flags, for all variants."""
     study: Literal["parts", "families"] = "parts"
     """Change one part of LiteVL at a time, or the adapter family."""
@@ -145,7 +147,7 @@ class Config:
             raise ValueError(f"variants: expected some of {', '.join(known)}; got {', '.join(unknown)}")
 
     @property
-    def chosen(self) -> dict[str, retrieval.Config]:
+    def chosen(self) -> dict[str, RetrievalConfig]:
         """The main job's config of each variant."""
         study = STUDIES[self.study]
         return {name: study[name](self.base) for name in self.variants or study}
@@ -183,7 +185,7 @@ def main(config: Config, command: str = "python recipes/msrvtt_ablation.py") -> 
     return results
 
 
-def run(wanted: retrieval.Config, folder: Path) -> dict[str, Any]:
+def run(wanted: RetrievalConfig, folder: Path) -> dict[str, Any]:
     """The results of one run, from its folder where it is finished.
 
     Raises:
@@ -191,7 +193,7 @@ def run(wanted: retrieval.Config, folder: Path) -> dict[str, Any]:
     """
     wanted = replace(wanted, output_dir=folder)
     if (folder / "metrics.json").is_file():
-        stored = replace(read_config(retrieval.Config, folder), output_dir=folder, resume=False)
+        stored = replace(read_config(RetrievalConfig, folder), output_dir=folder, resume=False)
         if changes := describe_changes(asdict(stored), asdict(wanted)):
             raise ValueError(
                 f"{folder}: holds a run of other settings ({'; '.join(changes)}); choose another --ablation-dir"
@@ -262,9 +264,8 @@ def markdown(results: Results, found: dict[str, EncodingCost], config: Config, c
 def parse(arguments: list[str]) -> Config:
     """The config of a command line, with the main job's defaults for the data that is asked for."""
     base = retrieval.MSRVTT if any(word.startswith("--data.root") for word in arguments) else retrieval.EMBEDDED
-    anywhere = (tyro.conf.CascadeSubcommandArgs,)
-    config = tyro.cli(Config, default=Config(base), args=arguments, description=__doc__, config=anywhere)
-    return replace(config, base=retrieval.absolute(config.base))
+    config = tyro.cli(Config, default=Config(base), args=arguments, description=__doc__, config=ANYWHERE)
+    return replace(config, base=absolute(config.base))
 
 
 if __name__ == "__main__":

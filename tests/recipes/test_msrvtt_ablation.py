@@ -8,18 +8,21 @@ import msrvtt_retrieval as retrieval
 import pytest
 
 from litevl.adapters import LiteVLConfig
+from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.cost import EncodingCost
 from litevl.evaluation.retrieval import EvaluationConfig
+from litevl.tasks import RetrievalConfig
+from litevl.tasks import retrieval as task
 from litevl.training import RetrievalModelConfig, TrainingConfig
 
 
 @pytest.fixture
 def config(corpus, backbone, tmp_path):
-    base = retrieval.Config(
+    base = RetrievalConfig(
         RetrievalModelConfig(str(backbone), adapter=LiteVLConfig(num_frames=2)),
         TrainingConfig(epochs=1, batch_size=16, lr=1e-3, precision="no"),
         EvaluationConfig(k=4, batch_size=8, pair_batch=64, workers=0),
-        data=retrieval.RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0),
+        data=RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0),
     )
     variants = ("LiteVL", "no temporal attention, heads trained", "pooling none")
     return ablation.Config(base, "parts", variants, (0, 1), tmp_path / "runs", tmp_path / "RESULTS.md")
@@ -57,7 +60,7 @@ def test_every_family_trains_by_the_same_flags(config, capsys):
 def test_an_interrupted_ablation_goes_on(config, monkeypatch):
     one = replace(config, variants=("LiteVL",), seeds=(0,))
     with monkeypatch.context() as patch:
-        patch.setattr(retrieval, "evaluate", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(task, "evaluate", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             ablation.main(one)
     assert set(ablation.main(one)) == {"frozen frame average", "LiteVL"}

@@ -16,22 +16,30 @@ from safetensors.torch import load_file
 from litevl.adapters import AdapterLoadError, LiteVLConfig, fingerprint, load_adapters
 from litevl.blip import load_blip
 from litevl.data.coverage import UnusableVideosError
+from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.losses import RetrievalLossConfig
+from litevl.tasks import RetrievalConfig
+from litevl.tasks import parse as parse_any
+from litevl.tasks import retrieval as task
 from litevl.training import RetrievalModelConfig, TrainingConfig
 
 RECIPE = Path(recipe.__file__)
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft 0.21 on 5.23
 
 
+def parse(arguments):
+    return parse_any(arguments, recipe.EMBEDDED, recipe.MSRVTT, recipe.__doc__)
+
+
 @pytest.fixture
 def config(corpus, backbone, tmp_path):
     """One epoch of two steps."""
-    return recipe.Config(
+    return RetrievalConfig(
         RetrievalModelConfig(str(backbone), adapter=LiteVLConfig(num_frames=3)),
         TrainingConfig(epochs=1, batch_size=8, lr=1e-3, precision="no"),
         EvaluationConfig(k=4, batch_size=4, pair_batch=16, workers=0),
-        data=recipe.RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0),
+        data=RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0),
         baseline=False,
         output_dir=tmp_path / "run",
     )
@@ -95,11 +103,11 @@ def test_the_same_seed_gives_the_same_losses_with_and_without_workers(config, tm
 def test_a_run_is_evaluated_again_from_its_folder_alone(config, backbone, capsys):
     metrics = recipe.main(config)
     before = {path.name: path.read_bytes() for path in config.output_dir.iterdir()}
-    again = recipe.main(recipe.parse(["--evaluate", str(config.output_dir)]))
+    again = recipe.main(parse(["--evaluate", str(config.output_dir)]))
     assert again["results"] == metrics["results"]
     assert "equal to the run's metrics.json" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in config.output_dir.iterdir()} == before
-    recipe.main(recipe.parse(["--evaluate", str(config.output_dir), "--evaluation.k", "2"]))
+    recipe.main(parse(["--evaluate", str(config.output_dir), "--evaluation.k", "2"]))
     out = capsys.readouterr().out
     assert "not as in the run: evaluation.k: 4 -> 2" in out
     assert "differs from the run's metrics.json" in out
@@ -107,7 +115,7 @@ def test_a_run_is_evaluated_again_from_its_folder_alone(config, backbone, capsys
 
 def test_a_run_without_its_first_checkpoint_can_be_resumed(config, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(recipe, "train", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(task, "train", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             recipe.main(config)
     assert "LiteVL" in recipe.main(replace(config, resume=True))["results"]
@@ -160,7 +168,7 @@ def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch):
     recipe.main(whole)
     parts = replace(whole, output_dir=tmp_path / "parts")
 
-    saved = recipe.save_model
+    saved = task.save_model
 
     def save_and_stop_in_the_second_epoch(model, config, folder, **details):
         if (folder / "state.pt").exists():
@@ -168,7 +176,7 @@ def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch):
         saved(model, config, folder, **details)
 
     with monkeypatch.context() as patch:
-        patch.setattr(recipe, "save_model", save_and_stop_in_the_second_epoch)
+        patch.setattr(task, "save_model", save_and_stop_in_the_second_epoch)
         with pytest.raises(KeyboardInterrupt):
             recipe.main(parts)
     recipe.main(replace(parts, resume=True))
@@ -192,7 +200,7 @@ def test_whatever_is_trained_comes_back_from_the_folder(config, change):
     loss = RetrievalLossConfig(momentum=0.995, queue_size=12)
     config = replace(config, model=replace(config.model, **change), loss=loss)
     metrics = recipe.main(config)
-    again = recipe.main(recipe.parse(["--evaluate", str(config.output_dir)]))
+    again = recipe.main(parse(["--evaluate", str(config.output_dir)]))
     assert again["results"] == metrics["results"]
 
 
@@ -246,15 +254,15 @@ class TestMissingVideos:
 
 class TestCommandLine:
     def test_defaults_follow_the_data(self, tmp_path):
-        assert recipe.parse([]) == recipe.EMBEDDED
-        mine = recipe.parse(["--data.root", str(tmp_path), "--backbone", "x/y"])
+        assert parse([]) == recipe.EMBEDDED
+        mine = parse(["--data.root", str(tmp_path), "--backbone", "x/y"])
         assert mine.training == recipe.MSRVTT.training
         assert (mine.data.root, mine.model.backbone) == (tmp_path, "x/y")
 
     def test_help_shows_the_defaults_of_the_data_that_is_asked_for(self, capsys):
         for arguments, learning_rate in (([], "0.001"), (["--data.root", "x"], "0.0001")):
             with pytest.raises(SystemExit):
-                recipe.parse([*arguments, "--help"])
+                parse([*arguments, "--help"])
             assert f"(default: {learning_rate})" in capsys.readouterr().out
 
     def test_nothing_to_do_is_named(self):
@@ -262,18 +270,17 @@ class TestCommandLine:
             replace(recipe.EMBEDDED, baseline=False, training=replace(recipe.EMBEDDED.training, epochs=0))
 
     def test_names_of_the_readme(self):
-        config = recipe.parse(
+        config = parse(
             ["--train", "adapters+lora", "--epochs", "2", "--adapter.layers", "2", "3", "--pooling.mode", "mean"]
         )
         assert (config.model.train, config.training.epochs) == ("adapters+lora", 2)
         assert (config.model.adapter.layers, config.model.pooling.mode) == ((2, 3), "mean")
 
     def test_selection_on_missing_validation_is_refused(self, config):
-        data = type("Data", (), {"splits": {"val": ()}})()
         wanted = replace(config, training=replace(config.training, select_on="val"))
         with pytest.raises(ValueError, match="no validation videos"):
-            recipe.selection_split(wanted, data)
-        assert recipe.selection_split(config, data) == "last"
+            task.selection_split(wanted, validation=False)
+        assert task.selection_split(config, validation=False) == "last"
 
     def test_help_teaches(self):
         done = subprocess.run([sys.executable, str(RECIPE), "--help"], capture_output=True, text=True, check=True)
