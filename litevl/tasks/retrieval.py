@@ -221,11 +221,12 @@ def selection_split(config: RetrievalConfig, validation: bool) -> Literal["val",
 def protocol(blip: Any, data: RetrievalData, config: RetrievalConfig, accelerator: Accelerator) -> dict[str, Any]:
     """Everything that two results must share to be compared."""
     training = config.training.epochs > 0
+    selected = training and config.evaluate is None
     return {
         **data.stamp(),
         **stamp(blip),
         "backbone_source": config.model.backbone,
-        "selected_on": selection_split(config, bool(data.splits["val"])) if training and config.evaluate is None else "nothing",
+        "selected_on": selection_split(config, bool(data.splits["val"])) if selected else "nothing",
         "trained": config.model.train if training else "nothing (zero-shot)",
         "num_frames": config.model.adapter.num_frames,
         "k": config.evaluation.k,
