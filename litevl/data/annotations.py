@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import pickle
 from collections.abc import Iterable, Iterator
@@ -30,14 +31,34 @@ class AnnotationError(Exception):
 
 @dataclass(frozen=True)
 class VideoCaptions:
-    """A video and what is said of it."""
+    """A video, or a segment of one, and what is said of it.
+
+    Raises:
+        ValueError: a segment that is none: `start` before 0, or not before `end`.
+    """
 
     video_id: str
-    """The dataset's name of the video, without folder and extension."""
+    """The dataset's name of the video, without folder and extension; of a segment, a name that no other has."""
     captions: tuple[str, ...]
     """One or more, in the order of the file."""
     category: int | None = None
     """MSR-VTT's topic number, or the embedded corpus's kind of clip; None where the file says none."""
+    file: str | None = None
+    """The file below the folder of the videos, where the id is not its name."""
+    start: float | None = None
+    """Seconds into the file at which a segment begins; None for the file's first frame."""
+    end: float | None = None
+    """Seconds into the file before which a segment ends; None for the file's last frame."""
+
+    def __post_init__(self) -> None:
+        start, end = self.start or 0.0, math.inf if self.end is None else self.end
+        if not 0 <= start < end or start == math.inf:
+            raise ValueError(f"expected seconds with 0 <= start < end, got start={self.start} and end={self.end}")
+
+    @property
+    def key(self) -> str:
+        """What to look for in the folder of the videos."""
+        return self.video_id if self.file is None else self.file
 
 
 def read_text(path: Path) -> str:

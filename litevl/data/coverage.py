@@ -78,7 +78,7 @@ def find_bad_videos(
         videos: the split.
         root: the folder they are in.
         decode: also list each file's packets and decode its middle frame, which finds what is no video, damaged in
-            its container, or cut short. About 20 to 100 ms a video and core; without it, only paths are looked up.
+            its container, cut short, or ends before its segment. About 20 to 100 ms a video and core; without it, only paths are looked up.
         decoder: what to decode with.
         workers: threads to decode in; as many as there are cores if not given.
         progress: show a progress bar with the time left while decoding.
@@ -90,22 +90,23 @@ def find_bad_videos(
     paths: list[Path | VideoError] = []
     for video in videos:
         try:
-            paths.append(folder.resolve(video.video_id))
+            paths.append(folder.resolve(video.key))
         except VideoError as error:
             paths.append(error)
 
-    def reason(path: Path | VideoError) -> str | None:
+    def reason(video: VideoCaptions, path: Path | VideoError) -> str | None:
         if isinstance(path, VideoError):
             return str(path)
         try:
-            read_frames(path, 1, decoder=decoder)
+            read_frames(path, 1, decoder=decoder, start=video.start, end=video.end)
         except VideoError as error:
             return str(error)
         return None
 
     if decode:
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            reasons = list(track(pool.map(reason, paths), "checking videos", total=len(paths), disable=not progress))
+            found = pool.map(reason, videos, paths)
+            reasons = list(track(found, "checking videos", total=len(paths), disable=not progress))
     else:
         reasons = [str(path) if isinstance(path, VideoError) else None for path in paths]
     return [BadVideo(video.video_id, text) for video, text in zip(videos, reasons, strict=True) if text is not None]

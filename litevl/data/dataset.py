@@ -110,11 +110,13 @@ class _Frames:
         self._num_frames, self._size = num_frames, preprocess.image_size
         self._decoder, self._sampling, self._policy = decoder, sampling, on_bad_video
 
-    def read(self, video_id: str, rng: np.random.Generator | None) -> tuple[Tensor, str | None]:
+    def read(self, video: VideoCaptions, rng: np.random.Generator | None) -> tuple[Tensor, str | None]:
         """Pixels and None, or, where bad videos are skipped, no pixels and the reason."""
         try:
-            path = self._folder.resolve(video_id)
-            frames = read_frames(path, self._num_frames, self._sampling, self._decoder, rng)
+            path = self._folder.resolve(video.key)
+            frames = read_frames(
+                path, self._num_frames, self._sampling, self._decoder, rng, start=video.start, end=video.end
+            )
         except VideoError as error:
             if self._policy == "error":
                 raise
@@ -163,9 +165,9 @@ class VideoDataset(Dataset[VideoItem]):
         Raises:
             VideoError: the video is missing or cannot be read, and bad videos are not skipped.
         """
-        video_id = self.videos[index].video_id
-        frames, bad = self._frames.read(video_id, None)
-        return {"index": index, "video_id": video_id, "frames": frames, "bad": bad}
+        video = self.videos[index]
+        frames, bad = self._frames.read(video, None)
+        return {"index": index, "video_id": video.video_id, "frames": frames, "bad": bad}
 
 
 class CaptionedVideoDataset(Dataset[CaptionedVideoItem]):
@@ -227,7 +229,7 @@ class CaptionedVideoDataset(Dataset[CaptionedVideoItem]):
         video = self.videos[place]
         rng = np.random.default_rng([self._seed, epoch, number])
         drawn = int(rng.integers(len(video.captions)))
-        frames, bad = self._frames.read(video.video_id, rng)
+        frames, bad = self._frames.read(video, rng)
         return {
             "video_index": place,
             "video_id": video.video_id,

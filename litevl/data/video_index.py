@@ -7,6 +7,7 @@ decoding (4 to 8 ms for a clip of 15 seconds), and every decoder is held to that
 """
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ class VideoIndex:
         reordered: packets are stored in another order than they are shown (B-frames).
         open_gop: after some later key frame come frames that need frames before it, so that it is no clean entry.
         key_pts: presentation times of the key frames, hidden ones too, ascending.
-        key_seek: for each key frame the time to seek to (its decoding time, by which MP4 is searched).
+        key_seek: for each key frame the time to seek to so that decoding starts with it, or before it.
         exact: the packets stand for the frames one to one, each with its true time. False where they may not
             (packed B-frames in AVI, invisible VP8 frames, formats that store no presentation times): such a file's
             frames are known only by decoding it.
@@ -189,6 +190,12 @@ def _from_packets(
     if not shown:
         raise VideoError(path, "expected at least one video frame, got none")
     keys = sorted((packet.time, packet.seek) for packet in video if packet.key)
+    # FFmpeg searches MP4 and Matroska by presentation times, fragments and FLV by decoding times. Its decoding time
+    # leads to every key frame, but in the first two to the one before, a whole GOP too early.
+    following = [seek for _, seek in keys[1:]]
+    key_seek = [
+        max(seek, min(time, after - 1)) for (time, seek), after in zip(keys, [*following, math.inf], strict=True)
+    ]
     open_gop, last_key = False, video[0].time
     for packet in video[1:]:
         if packet.key:
@@ -208,7 +215,7 @@ def _from_packets(
         reordered=bool(stream.codec_context.has_b_frames),
         open_gop=open_gop,
         key_pts=np.array([time for time, _ in keys], dtype=np.int64),
-        key_seek=np.array([seek for _, seek in keys], dtype=np.int64),
+        key_seek=np.array(key_seek, dtype=np.int64),
         exact=name in ONE_FRAME_PER_PACKET
         and container.format.name.split(",")[0] in TIMED_CONTAINERS
         and timed
