@@ -5,6 +5,7 @@ from .aim import AIMConfig
 from .artifact import add_details, save_adapters, stock_state_dict
 from .bottleneck_attention import BottleneckConfig
 from .config import AdapterConfig
+from .describe import describe
 from .families import FAMILIES, adapter_config
 from .fingerprint import fingerprint
 from .frame_average import FrameAverageConfig
@@ -34,6 +35,7 @@ __all__ = [
     "adapter_config",
     "add_details",
     "count_parameters",
+    "describe",
     "describe_trainable",
     "disable_adapters",
     "find_vision_encoder",

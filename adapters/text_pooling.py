@@ -62,6 +62,28 @@ def text_weights(
     return rows.shape[1] * torch.softmax(cosine / tau, dim=-1)
 
 
+def pooling_weights(
+    rows: tuple[Float[Tensor, "pairs time dim"], Float[Tensor, "pairs patches dim"]],
+    text: Float[Tensor, "pairs text_dim"],
+    project: torch.nn.Module | None,
+    config: PoolingConfig,
+) -> tuple[Float[Tensor, "pairs time"], Float[Tensor, "pairs patches"]]:
+    """What each text multiplies its video's pooled rows by: `T gf` of the frames and `N gs` of the patch positions.
+
+    Args:
+        rows: what `pooled_rows` gives.
+        text: each pair's text, in the space where the comparison is made.
+        project: maps video rows into that space; None where the text lives in the width of the rows.
+        config: the options; all weights are one unless `mode` is "text".
+    """
+    frames, positions = rows
+    if config.mode != "text":
+        return frames.new_ones(frames.shape[:2]), positions.new_ones(positions.shape[:2])
+    if project is not None:
+        frames, positions = project(frames), project(positions)
+    return text_weights(frames, text, config.tau), text_weights(positions, text, config.tau)
+
+
 def pool_by_text(
     patches: Float[Tensor, "pairs time patches dim"],
     text: Float[Tensor, "pairs text_dim"],
@@ -78,10 +100,6 @@ def pool_by_text(
     """
     if config.mode == "none":
         return patches.new_zeros(patches.shape[0], 0, patches.shape[-1])
-    pooled = []
-    for rows in pooled_rows(patches):
-        if config.mode == "text":
-            compared = rows if project is None else project(rows)
-            rows = text_weights(compared, text, config.tau)[..., None].to(rows.dtype) * rows
-        pooled.append(rows)
-    return torch.cat(pooled, dim=1)
+    rows = pooled_rows(patches)
+    weights = pooling_weights(rows, text, project, config)
+    return torch.cat([weight[..., None].to(row.dtype) * row for weight, row in zip(weights, rows, strict=True)], dim=1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from litevl.adapters import Adapter, PoolingConfig, plugged_state, pool_by_text
+from litevl.adapters.text_pooling import pooled_rows, pooling_weights
 from litevl.blip import enc_token_id, repair
 from litevl.precision import full_precision
 
@@ -161,15 +162,21 @@ class VideoTextRetrieval(nn.Module):
 
     def matching_memory(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs memory dim"]:
         """What text i cross-attends to in video i: the video's own rows (or its CLS alone) and the pooled ones."""
-        projected = self.pooling.space == "projected"
-        pooled = pool_by_text(
-            video.patches,
-            text.embed if projected else text.hidden,
-            self._head("vision_proj") if projected else None,
-            self.pooling,
-        )
+        pooled = pool_by_text(video.patches, *self._compared_in(text), self.pooling)
         own = video.memory if self.pooling.keep_tokens else video.rows[:, :1]
         return torch.cat([own, pooled], dim=1)
+
+    def pooling_weights(
+        self, text: TextFeatures, video: VideoFeatures
+    ) -> tuple[Float[Tensor, "pairs time"], Float[Tensor, "pairs patches"]]:
+        """How much text i makes of each frame, and of each patch position, of video i in its pooled rows; mean one."""
+        return pooling_weights(pooled_rows(video.patches), *self._compared_in(text), self.pooling)
+
+    def _compared_in(self, text: TextFeatures) -> tuple[Tensor, nn.Module | None]:
+        """The texts in the space where pooling compares, and what maps video rows into it."""
+        if self.pooling.space == "projected":
+            return text.embed, self._head("vision_proj")
+        return text.hidden, None
 
     def _project(self, name: str, features: Tensor) -> Tensor:
         head: Any = self._head(name)

@@ -1,0 +1,130 @@
+"""The plots from the shell, for the folder of a run or of saved adapters.
+
+python -m litevl.plots scales runs/NAME --save scales.png
+python -m litevl.plots pooling runs/NAME --video clip.mp4 --text "a dog catches a frisbee" --save pooling.png
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from tyro.conf import Positional
+
+from litevl.adapters import PoolingConfig, adapter_config, load_adapters, plugged_state
+from litevl.blip import load_blip
+from litevl.data.preprocess import normalize, resize_frames
+from litevl.data.video import VideoError, read_frames
+from litevl.models import VideoTextRetrieval
+from litevl.training import LoraSettings, RetrievalModelConfig, load_model, preprocessing, read_json
+
+from .pooling import plot_pooling
+from .scales import plot_scales
+
+
+def scales(
+    folder: Positional[Path],
+    save: Path = Path("scales.png"),
+    video: Path | None = None,
+    backbone: str | None = None,
+    vocab: str | None = None,
+) -> None:
+    """Draws how much each block uses its temporal attention in each frame.
+
+    Args:
+        folder: of a finished run, or of saved adapters.
+        save: the picture's file; its ending says the format.
+        video: draw the scales that this video gets; needed where they are conditional on it.
+        backbone: where the backbone is now, if it is not where it was in training.
+        vocab: for a .pth backbone without a vocab.txt beside it, as in training.
+    """
+    model = load_folder(folder, backbone, vocab)
+    clip = None if video is None else read_clip(model, video)[1]
+    _write(plot_scales(model, clip=clip), save)
+
+
+def pooling(
+    folder: Positional[Path],
+    video: Path,
+    text: str,
+    save: Path = Path("pooling.png"),
+    backbone: str | None = None,
+    vocab: str | None = None,
+) -> None:
+    """Draws what a text makes of a video's frames and patches.
+
+    Args:
+        folder: of a finished run, or of saved adapters.
+        video: the video file.
+        text: what is asked of it.
+        save: the picture's file; its ending says the format.
+        backbone: where the backbone is now, if it is not where it was in training.
+        vocab: for a .pth backbone without a vocab.txt beside it, as in training.
+    """
+    model = load_folder(folder, backbone, vocab)
+    frames, clip = read_clip(model, video)
+    _write(plot_pooling(model, clip, text, frames), save)
+
+
+def load_folder(folder: Path, backbone: str | None = None, vocab: str | None = None) -> VideoTextRetrieval:
+    """The model of a run folder; of saved adapters alone, the task model with its defaults around them.
+
+    Raises:
+        ValueError: the folder is none of both, does not say which backbone it belongs to, or does not fit it.
+    """
+    details = read_json(folder / "adapter_config.json")
+    trained_on = details.get("backbone", {})
+    source = backbone or trained_on.get("source")
+    if source is None:
+        raise ValueError(f"{folder}: does not say which backbone it was trained on; name it with --backbone")
+    if "pooling" not in details:
+        blip = load_blip(source, task="retrieval", vocab=vocab)
+        load_adapters(blip, folder, verbose=False)
+        return VideoTextRetrieval(blip).eval()
+    config = RetrievalModelConfig(
+        source,
+        vocab,
+        trained_on.get("image_size"),
+        adapter_config(details["adapter"]),  # type: ignore[arg-type]
+        PoolingConfig(**details["pooling"]),
+        details["train"],
+        details["heads"],
+        lora=LoraSettings(**(details["lora"] or {})),
+    )
+    return load_model(config, folder, torch.device("cpu")).eval()
+
+
+def read_clip(
+    model: VideoTextRetrieval, video: Path
+) -> tuple[UInt8[np.ndarray, "time height width 3"], Float[Tensor, "time 3 size size"]]:
+    """As many frames of a video as the adapter was trained with, as pictures and as the model takes them."""
+    state, settings = plugged_state(model), preprocessing(model)
+    num_frames = state.config.num_frames if state and state.config else 8
+    frames = read_frames(video, num_frames)
+    return frames, normalize(resize_frames(frames, settings.image_size), settings)
+
+
+def _write(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=150)
+    print(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; what cannot be drawn is said in a line, with exit status 2."""
+    commands: dict[str, Any] = {"scales": scales, "pooling": pooling}
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            commands, prog="python -m litevl.plots", description=__doc__, args=arguments
+        )
+    except (ImportError, OSError, ValueError, VideoError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()
