@@ -1,6 +1,6 @@
 """LiteVL: BLIP, an image-language model, made into a video-language model on your own data.
 
-from litevl import load_blip, VideoTextRetrieval
+from litevl import load_blip, VideoTextRetrieval, VideoQuestionAnswering
 from litevl.adapters import LiteVLConfig, plug
 """
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from litevl.blip import load_blip
-    from litevl.models import VideoTextRetrieval
+    from litevl.models import VideoQuestionAnswering, VideoTextRetrieval
 
-__all__ = ["VideoTextRetrieval", "load_blip"]
+__all__ = ["VideoQuestionAnswering", "VideoTextRetrieval", "load_blip"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,8 +19,8 @@ def __getattr__(name: str) -> Any:
         from litevl.blip import load_blip
 
         return load_blip
-    if name == "VideoTextRetrieval":
-        from litevl.models import VideoTextRetrieval
+    if name in ("VideoQuestionAnswering", "VideoTextRetrieval"):
+        from litevl import models
 
-        return VideoTextRetrieval
+        return getattr(models, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

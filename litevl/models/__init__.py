@@ -1,6 +1,14 @@
 """Task models around a plugged BLIP."""
 
 from .features import TextFeatures, TokenBatch, VideoFeatures
+from .question_answering import GroundedQuestions, VideoQuestionAnswering
 from .retrieval import VideoTextRetrieval
 
-__all__ = ["TextFeatures", "TokenBatch", "VideoFeatures", "VideoTextRetrieval"]
+__all__ = [
+    "GroundedQuestions",
+    "TextFeatures",
+    "TokenBatch",
+    "VideoFeatures",
+    "VideoQuestionAnswering",
+    "VideoTextRetrieval",
+]

@@ -1,0 +1,197 @@
+"""Video question answering in BLIP's layout: a question encoder that sees the video, a decoder that writes the answer.
+
+Li et al., "BLIP", ICML 2022 (arXiv 2201.12086), section 4.1 and its VQA code: the question starts with [ENC] and
+cross-attends to the video, the answer starts with [DEC] and cross-attends to the question. LiteVL (arXiv 2210.11929)
+pools the video by the question's own [CLS].
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from litevl.adapters import PoolingConfig, plugged_state, pool_by_text
+from litevl.blip import dec_token_id, enc_token_id, repair
+
+from .features import TokenBatch, VideoFeatures
+
+
+@dataclass(frozen=True)
+class GroundedQuestions:
+    """Questions that have seen their videos: what the answer decoder attends to."""
+
+    hidden: Float[Tensor, "questions length dim"]
+    attention_mask: Int[Tensor, "questions length"]
+
+    def __len__(self) -> int:
+        return len(self.hidden)
+
+    def __getitem__(self, index: Int[Tensor, "chosen"] | slice) -> "GroundedQuestions":
+        return GroundedQuestions(self.hidden[index], self.attention_mask[index])
+
+
+class VideoQuestionAnswering(nn.Module):
+    """A plugged BLIP for question answering, on videos.
+
+    Args:
+        blip: transformers' `BlipForQuestionAnswering`, plugged.
+        pooling: how the video's tokens are pooled by the question; compared in the encoders' width, since this BLIP has
+            no projected space.
+        tokenizer: BLIP's tokenizer; by default the one that `load_blip` attached.
+        max_question_length: tokens a question is cut to; BLIP uses 35.
+        max_answer_length: tokens an answer is cut to, and the most that `generate` writes; BLIP uses 10.
+
+    Raises:
+        ValueError: if the model is not plugged, answers no questions, has no tokenizer, or pools in another space.
+    """
+
+    def __init__(
+        self,
+        blip: PreTrainedModel,
+        pooling: PoolingConfig | None = None,
+        *,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        max_question_length: int = 35,
+        max_answer_length: int = 10,
+    ):
+        super().__init__()
+        if not hasattr(blip, "text_decoder") or not hasattr(blip, "text_encoder"):
+            raise ValueError(
+                "expected a BLIP for question answering (with text_encoder and text_decoder), got "
+                f"{type(blip).__name__}; load a VQA or pre-training checkpoint, or pass task='vqa' to load_blip"
+            )
+        if plugged_state(blip) is None:
+            raise ValueError("expected a plugged BLIP, got a stock one; call plug(blip, LiteVLConfig(...))")
+        tokenizer = tokenizer or getattr(blip, "tokenizer", None)
+        if tokenizer is None:
+            raise ValueError("no tokenizer: pass tokenizer=load_tokenizer(...), or load the BLIP with load_blip")
+        pooling = pooling or PoolingConfig(space="hidden")
+        if pooling.mode == "text" and pooling.space != "hidden":
+            raise ValueError("pooling.space: a BLIP for question answering has no projected space; expected 'hidden'")
+        self.blip: Any = repair(blip)
+        self.tokenizer: Any = tokenizer
+        self.enc_token_id, self.dec_token_id = enc_token_id(tokenizer), dec_token_id(tokenizer)
+        self.pooling = pooling
+        self.max_question_length, self.max_answer_length = max_question_length, max_answer_length
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        return self.blip.device
+
+    def encode_video(
+        self, pixels: Float[Tensor, "videos time 3 height width"] | Float[Tensor, "videos 3 height width"]
+    ) -> VideoFeatures:
+        """Encodes preprocessed clips; a batch of images counts as clips of one frame. `embed` is the clip's CLS."""
+        rows = self.blip.vision_model(pixel_values=pixels).last_hidden_state
+        state = plugged_state(self.blip)
+        if pixels.ndim == 4 or state is None:
+            return VideoFeatures(rows, rows[:, 0], 1, "clip")
+        return VideoFeatures(rows, rows[:, 0], pixels.shape[1], state.config.cls if state.config else "frame")
+
+    def tokenize_questions(self, questions: Sequence[str]) -> TokenBatch:
+        """Tokenises and pads to the longest of `questions`."""
+        return self._tokenize(questions, self.max_question_length)
+
+    def tokenize_answers(self, answers: Sequence[str]) -> TokenBatch:
+        """The same for answers, which start with [DEC] and end with [SEP]."""
+        tokens = self._tokenize(answers, self.max_answer_length)
+        return TokenBatch(_with_first(tokens.input_ids, self.dec_token_id), tokens.attention_mask)
+
+    def ground(self, video: VideoFeatures, questions: TokenBatch) -> GroundedQuestions:
+        """Lets question i read video i: its tokens, and the rows pooled by the question's own [CLS]."""
+        memory = video.memory if self.pooling.keep_tokens else video.rows[:, :1]
+        if self.pooling.mode != "none":
+            alone = self.blip.text_encoder(input_ids=questions.input_ids, attention_mask=questions.attention_mask)
+            pooled = pool_by_text(video.patches, alone.last_hidden_state[:, 0], None, self.pooling)
+            memory = torch.cat([memory, pooled], dim=1)
+        output = self.blip.text_encoder(
+            input_ids=_with_first(questions.input_ids, self.enc_token_id),
+            attention_mask=questions.attention_mask,
+            encoder_hidden_states=memory,
+            encoder_attention_mask=torch.ones(memory.shape[:2], dtype=torch.long, device=memory.device),
+        )
+        return GroundedQuestions(output.last_hidden_state, questions.attention_mask)
+
+    def forward(
+        self, pixels: Float[Tensor, "videos time 3 height width"], questions: TokenBatch, answers: TokenBatch
+    ) -> Float[Tensor, "questions"]:
+        """The language-model loss of answer i to question i about video i, summed over its tokens, as BLIP's."""
+        return -self.answer_log_likelihood(self.ground(self.encode_video(pixels), questions), answers)
+
+    def answer_log_likelihood(self, questions: GroundedQuestions, answers: TokenBatch) -> Float[Tensor, "questions"]:
+        """The log-likelihood of answer i, its [SEP] included, after question i."""
+        scores = self._decode(questions, answers)[:, :-1].float().log_softmax(dim=-1)
+        following = answers.input_ids[:, 1:]
+        each = scores.gather(-1, following[..., None])[..., 0]
+        return (each * answers.attention_mask[:, 1:]).sum(dim=1)
+
+    @torch.no_grad()
+    def rank(
+        self, questions: GroundedQuestions, answers: TokenBatch, k: int = 128, pair_batch: int = 1024
+    ) -> tuple[Int[Tensor, "questions"], Float[Tensor, "questions"]]:
+        """The likeliest answer of a list to each question, ranked as BLIP does.
+
+        The `k` answers whose first token is the likeliest are scored in full.
+
+        Args:
+            questions: grounded in their videos, which are thus encoded once.
+            answers: the list, tokenised.
+            k: how many are scored in full; at most the list's length.
+            pair_batch: pairs of a question and an answer that go through the decoder at a time.
+
+        Returns:
+            For each question the number of its answer in the list, and that answer's log-likelihood.
+        """
+        k = min(k, len(answers))
+        start = TokenBatch(answers.input_ids[:1, :1].expand(len(questions), 1), questions.attention_mask[:, :1])
+        first = self._decode(questions, start)[:, 0].float().log_softmax(dim=-1)
+        candidates = first[:, answers.input_ids[:, 1]].topk(k, dim=1).indices
+        rows = torch.arange(len(questions), device=candidates.device).repeat_interleave(k)
+        chosen = candidates.flatten()
+        likelihoods = [
+            self.answer_log_likelihood(questions[rows[start:stop]], answers[chosen[start:stop]])
+            for start, stop in _spans(len(rows), pair_batch)
+        ]
+        best, position = torch.cat(likelihoods).view(-1, k).max(dim=1)
+        return candidates.gather(1, position[:, None])[:, 0], best
+
+    @torch.no_grad()
+    def generate(self, questions: GroundedQuestions, num_beams: int = 3) -> list[str]:
+        """Writes an answer to each question, by beam search as BLIP does."""
+        start = torch.full((len(questions), 1), self.dec_token_id, device=self.device)
+        written = self.blip.text_decoder.generate(
+            input_ids=start,
+            encoder_hidden_states=questions.hidden,
+            encoder_attention_mask=questions.attention_mask,
+            max_new_tokens=self.max_answer_length,
+            num_beams=num_beams,
+            eos_token_id=self.tokenizer.sep_token_id,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+        return [text.strip() for text in self.tokenizer.batch_decode(written, skip_special_tokens=True)]
+
+    def _decode(self, questions: GroundedQuestions, answers: TokenBatch) -> Float[Tensor, "questions length words"]:
+        return self.blip.text_decoder(
+            input_ids=answers.input_ids,
+            attention_mask=answers.attention_mask,
+            encoder_hidden_states=questions.hidden,
+            encoder_attention_mask=questions.attention_mask,
+            use_cache=False,
+        ).logits
+
+    def _tokenize(self, texts: Sequence[str], length: int) -> TokenBatch:
+        batch = self.tokenizer(list(texts), padding="longest", truncation=True, max_length=length, return_tensors="pt")
+        return TokenBatch(batch["input_ids"].to(self.device), batch["attention_mask"].to(self.device))
+
+
+def _with_first(input_ids: Int[Tensor, "texts length"], token: int) -> Int[Tensor, "texts length"]:
+    return torch.cat([torch.full_like(input_ids[:, :1], token), input_ids[:, 1:]], dim=1)
+
+
+def _spans(total: int, size: int) -> list[tuple[int, int]]:
+    return [(start, min(start + size, total)) for start in range(0, total, size)]
