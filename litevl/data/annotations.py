@@ -104,28 +104,35 @@ def _parse(path: Path, text: str, line: int) -> Any:
         raise AnnotationError(path, "", "expected JSON of a few levels, got too many") from error
 
 
-def read_csv(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+def read_csv(path: Path, columns: tuple[str, ...], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
     """Each row of a CSV file with its place.
 
     Args:
         path: the file; its first line names the columns.
         columns: those that must be there.
+        delimiter: what stands between fields.
 
     Raises:
-        AnnotationError: not UTF-8, a column missing, or a row of another length than the header.
+        AnnotationError: not UTF-8, a column missing or named twice, or a row of another length than the header.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in reader.fieldnames or ()]
         reader.fieldnames = header
         missing = [name for name in columns if name not in header]
         if missing:
             raise AnnotationError(path, "line 1", f"expected the columns {', '.join(columns)}; got {', '.join(header)}")
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            raise AnnotationError(path, "line 1", f"expected columns of different names, got {twice[0]} twice")
         for row in reader:
             place = f"line {reader.line_num}"
             if None in row or None in row.values():
+                got = sum(value is not None for name, value in row.items() if name is not None)
+                got += len(row.get(None, ()))
+                held = "commas" if delimiter == "," else "tabs"
                 raise AnnotationError(
-                    path, place, f"expected {len(header)} fields, got another number; quote texts that hold commas"
+                    path, place, f"expected {len(header)} fields, got {got}; quote texts that hold {held}"
                 )
             yield place, row
     except csv.Error as error:
@@ -138,18 +145,29 @@ def read_caption_indices(path: Path) -> dict[str, int]:
     Raises:
         AnnotationError: the pickle names any class or function, or holds something else.
     """
-    try:
-        content = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
-    except Exception as error:
-        raise AnnotationError(
-            path, "", f"expected a pickle of a plain dict: {error}; use MSRVTT_JSFUSION_test.csv instead"
-        ) from error
+    content = read_pickle(path, "use MSRVTT_JSFUSION_test.csv instead")
     plain = isinstance(content, dict) and all(
         isinstance(key, str) and type(value) is int and value >= 0 for key, value in content.items()
     )
     if not plain:
         raise AnnotationError(path, "", "expected {video id: caption index}; use MSRVTT_JSFUSION_test.csv instead")
     return content
+
+
+def read_pickle(path: Path, advice: str) -> Any:
+    """The numbers, texts, lists and dicts of a pickle, without running anything that it asks for.
+
+    Args:
+        path: the file; of Python 2 or 3.
+        advice: what to do where it can't be read.
+
+    Raises:
+        AnnotationError: damaged, or it names any class or function.
+    """
+    try:
+        return _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="utf-8").load()
+    except Exception as error:
+        raise AnnotationError(path, "", f"expected a pickle of a plain dict: {error}; {advice}") from error
 
 
 class _PlainUnpickler(pickle.Unpickler):

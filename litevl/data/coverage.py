@@ -78,7 +78,8 @@ def find_bad_videos(
         videos: the split.
         root: the folder they are in.
         decode: also list each file's packets and decode its middle frame, which finds what is no video, damaged in
-            its container, cut short, or ends before its segment. About 20 to 100 ms a video and core; without it, only paths are looked up.
+            its container, cut short, or ends before its segment. About 20 to 100 ms a video and core; without it,
+            only paths are looked up.
         decoder: what to decode with.
         workers: threads to decode in; as many as there are cores if not given.
         progress: show a progress bar with the time left while decoding.

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -18,6 +17,7 @@ from litevl.data.msrvtt_files import (
     read_ids,
     read_pool,
 )
+from litevl.data.retrieval_set import CaptionMode, RetrievalSet, counts, overlap_notes
 
 TrainSplit = Literal["9k", "7k", "full"]
 TestSplit = Literal["1k-A", "full"]
@@ -32,6 +32,8 @@ USUAL = {
 }
 """Videos and captions of each split as the field has them."""
 
+CAPTION_MODES: dict[TestSplit, CaptionMode] = {"1k-A": "one", "full": "many"}
+
 FORMAT_ORDER: tuple[Format, ...] = (
     "clip4clip",
     "frozen",
@@ -44,22 +46,6 @@ FORMAT_ORDER: tuple[Format, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class MSRVTTData:
-    """The videos of each split, and where they come from."""
-
-    train: tuple[VideoCaptions, ...]
-    val: tuple[VideoCaptions, ...]
-    """Empty unless `train_split` is `full`: 9k and 7k train on the validation videos too."""
-    test: tuple[VideoCaptions, ...]
-    schema: str
-    """Which form the annotations have, as `clip4clip`; several joined by `+`."""
-    files: tuple[Path, ...]
-    """The files read."""
-    notes: tuple[str, ...]
-    """What a reader of results should know: counts that are not the usual ones, and what was passed over."""
-
-
 class _MissingError(Exception):
     """These files do not make the split; others may."""
 
@@ -69,7 +55,7 @@ def load_msrvtt(
     train_split: TrainSplit | None,
     test_split: TestSplit,
     format: Format | None = None,
-) -> MSRVTTData:
+) -> RetrievalSet:
     """Find MSR-VTT's annotations under a folder and make the splits that are asked for.
 
     The form is detected (`format` > file names > keys); the files of one form are used where they suffice, else those
@@ -138,7 +124,7 @@ class _Splits:
 
     def make(
         self, root: Path, train_split: TrainSplit | None, test_split: TestSplit, all_files: list[AnnotationFile]
-    ) -> MSRVTTData:
+    ) -> RetrievalSet:
         test = self._test(test_split)
         train = {} if train_split is None else self._train(train_split)
         val = self._val() if train_split == "full" else {}
@@ -149,7 +135,11 @@ class _Splits:
             notes.append(f"annotation files not used: {', '.join(unused)}")
         if train_split is not None and not val:
             notes.append(f"train={train_split} leaves no validation videos: a best epoch would be chosen on test")
-        return MSRVTTData(
+        return RetrievalSet(
+            "MSR-VTT",
+            CAPTION_MODES[test_split],
+            train_split,
+            test_split,
             tuple(train.values()),
             tuple(val.values()),
             tuple(test.values()),
@@ -259,22 +249,15 @@ class _Splits:
             if not videos or size is None:
                 continue
             usual = USUAL[split, size]
-            counts = len(videos), sum(len(item.captions) for item in videos.values())
+            got = counts(videos.values())
             others = {number: other for (each, other), (number, _) in USUAL.items() if each == split and other != size}
-            if split in self._untagged and counts[0] in others:
+            if split in self._untagged and got[0] in others:
                 raise AnnotationError(
-                    root, "", f"expected the {split} split {size}, got {counts[0]} videos, which is {others[counts[0]]}"
+                    root, "", f"expected the {split} split {size}, got {got[0]} videos, which is {others[got[0]]}"
                 )
-            if counts != usual:
+            if got != usual:
                 notes.append(
-                    f"{split} {size} has {counts[0]} videos and {counts[1]} captions, usually {usual[0]} and {usual[1]}"
+                    f"{split} {size} has {got[0]} videos and {got[1]} captions, usually {usual[0]} and {usual[1]}"
                 )
         train, val, test = (made[split][0].keys() for split in ("train", "val", "test"))
-        for name, one, other in (("train and test", train, test), ("train and val", train, val)):
-            if shared := sorted(one & other):
-                raise AnnotationError(
-                    root, shared[0], f"{len(shared)} videos are both in {name}; use splits that share none"
-                )
-        if both := val & test:
-            notes.append(f"{len(both)} of {len(val)} validation videos are test videos: selecting on them is on test")
-        return notes
+        return notes + overlap_notes(root, train, val, test)
