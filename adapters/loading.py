@@ -10,15 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .adapter import named_adapters
 from .artifact import CONFIG_NAME, FORMAT_VERSION, WEIGHTS_NAME, adapter_tensors
 from .config import AdapterConfig
 from .families import adapter_config
 from .fingerprint import fingerprint
 from .hub import download, is_hub_id
-from .plug import plug, set_adapter, unplug
+from .plug import plug, set_adapter, start_momentum, unplug
 from .plugged import plugged_state
-from .vision_encoder import find_vision_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -155,9 +153,4 @@ def _copy_tensors(model: nn.Module, name: str, tensors: dict[str, Tensor], folde
     with torch.no_grad():
         for key, value in wanted.items():
             own[key].copy_(value)
-    encoder = find_vision_encoder(model)
-    if encoder.momentum is not None:
-        for (_, copy), (_, loaded) in zip(
-            named_adapters(encoder.momentum.module), named_adapters(encoder.module), strict=True
-        ):
-            copy.load_state_dict(loaded.state_dict())
+    start_momentum(model, name)

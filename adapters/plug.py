@@ -16,7 +16,7 @@ from .config import AdapterConfig
 from .litevl import LiteVLConfig
 from .plugged import Plugged, both, require_plugged, state_of
 from .video_block import take_images_only, take_video
-from .video_encoder import take_clips, take_whole_images_only
+from .video_encoder import require_clips_possible, take_clips, take_whole_images_only
 from .vision_encoder import VisionEncoder, find_vision_encoder
 
 
@@ -40,7 +40,8 @@ def plug(
         The same object.
 
     Raises:
-        ValueError: if the model has no vision encoder, holds an adapter of that name, or a layer does not exist.
+        ValueError: if the model has no vision encoder, holds an adapter of that name, a layer does not exist, or its
+            transformers is too old.
     """
     config = config or LiteVLConfig()
     encoder = find_vision_encoder(model)
@@ -54,10 +55,12 @@ def plug(
         )
     config.layer_numbers(len(encoder.blocks))
     if state is None:
+        require_clips_possible(encoder)
         _open(model, encoder)
     for each in both(encoder):
         _insert(each, config, name)
         _state(each).adapters[name] = config
+    start_momentum(model, name)
     set_adapter(model, name)
     if verbose:
         print(describe_trainable(model))
@@ -97,6 +100,16 @@ def set_adapter(model: nn.Module, name: str) -> None:
     for each in both(find_vision_encoder(model)):
         _state(each).active = name
     freeze_backbone(model)
+
+
+def start_momentum(model: nn.Module, name: str) -> None:
+    """Gives the momentum copy's adapter of that name the values of the model's own, as the copy itself was started."""
+    encoder = find_vision_encoder(model)
+    if encoder.momentum is None:
+        return
+    for block, copy in zip(encoder.blocks, encoder.momentum.blocks, strict=True):
+        own = getattr(block.module, CONTAINER)[name]
+        getattr(copy.module, CONTAINER)[name].load_state_dict(own.state_dict())
 
 
 @contextmanager
@@ -150,8 +163,9 @@ def merge(model: nn.Module) -> nn.Module:
 
 def _open(model: nn.Module, encoder: VisionEncoder) -> None:
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
+    announced: set[tuple[str, int]] = set()
     for each in both(encoder):
-        state = Plugged(frozen_before=flags)
+        state = Plugged(frozen_before=flags, announced=announced)
         each.module.litevl_plugged = state  # type: ignore[assignment]
         take_clips(each, state)
         for block in each.blocks:

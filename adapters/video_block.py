@@ -51,7 +51,12 @@ def _video_forward(
                 hidden = adapter(hidden, num_frames)
         return hidden
 
-    drop_path = getattr(block, "drop_path", nn.Identity())
+    def drop_path(residual: Tensor) -> Tensor:
+        if not hasattr(block, "drop_path"):
+            return residual
+        # Stochastic depth drops samples: whole clips, not single frames, whose CLS would then differ.
+        return block.drop_path(residual.unflatten(0, (-1, num_frames))).flatten(0, 1)
+
     tokens = run("before block", tokens)
     attended = getattr(block, layout.attention)(run("before attention", getattr(block, layout.norm1)(tokens)), **kwargs)
     attended = attended[0] if isinstance(attended, tuple) else attended

@@ -6,6 +6,7 @@ does not, and some of its callers call `forward_features`; there the way through
 
 import logging
 from functools import partial
+from inspect import Parameter, signature
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,21 @@ from .time_embedding import TimeEmbedding
 from .vision_encoder import TRANSFORMERS, VisionEncoder
 
 logger = logging.getLogger(__name__)
+
+
+def require_clips_possible(encoder: VisionEncoder) -> None:
+    """Checks that the encoder's library can be made to take clips.
+
+    Raises:
+        ValueError: for an encoder of transformers before 5.0, which hands no keywords down to its blocks.
+    """
+    kinds = {parameter.kind for parameter in signature(type(encoder.module).forward).parameters.values()}
+    if encoder.layout is TRANSFORMERS and Parameter.VAR_KEYWORD not in kinds:
+        raise ValueError(
+            f"expected transformers' BLIP as of transformers 5.0, got an older {type(encoder.module).__name__}, whose "
+            "blocks cannot be told the number of frames; upgrade transformers (in an environment without LAVIS, which "
+            "needs an older one; LAVIS's own BLIPs can be plugged as they are)"
+        )
 
 
 def take_clips(encoder: VisionEncoder, state: Plugged) -> None:
@@ -81,16 +97,16 @@ def _pack_output(module: nn.Module, args: tuple, kwargs: dict[str, Any], output:
     return output
 
 
-def _forward_original(
-    module: Any, name: str, stock: Any, pixels: Tensor, *args: Any, register_blk: int = -1, **kwargs: Any
-) -> Tensor:
-    if pixels.ndim == 4:
-        if register_blk != -1:
-            kwargs["register_blk"] = register_blk
-        return getattr(type(module), name)(module, pixels, *args, **kwargs) if stock is None else stock(pixels, *args)
-    register_blk = args[0] if args else register_blk
-    call = _call(module, pixels, False)
-    tokens = module.patch_embed(pixels.flatten(0, 1))
+def _forward_original(module: Any, name: str, stock: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    if x.ndim == 4:
+        return getattr(type(module), name)(module, x, *args, **kwargs) if stock is None else stock(x, *args, **kwargs)
+    return _encode_clips(module, x, *args, **kwargs)
+
+
+def _encode_clips(module: Any, x: Tensor, register_blk: int = -1) -> Tensor:
+    """The way through the original's encoder, with its own method's parameters."""
+    call = _call(module, x, False)
+    tokens = module.patch_embed(x.flatten(0, 1))
     tokens = torch.cat([module.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
     tokens = module.pos_drop(tokens + module.pos_embed[:, : tokens.shape[1]])
     for number, block in enumerate(module.blocks):

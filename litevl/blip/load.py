@@ -112,7 +112,8 @@ def _require_transformers() -> None:
     if int(transformers.__version__.split(".")[0]) < 5:
         raise RuntimeError(
             f"load_blip needs transformers 5.0 or newer, found {transformers.__version__}; "
-            "run `pip install 'transformers>=5'`"
+            "run `pip install 'transformers>=5'`, in an environment without LAVIS, which needs an older one. "
+            "With LAVIS, plug its own model: litevl.adapters.plug(lavis.models.load_model(...))"
         )
 
 

@@ -1,12 +1,15 @@
-"""The adapter contract: what must hold of every configuration, whatever is inserted."""
+"""The adapter contract: what must hold of every configuration, whatever is inserted, in both layouts of a BLIP."""
 
 import copy
 import io
+from functools import partial
 
 import pytest
 import torch
+from original_blip import OriginalBlip
 from small_blip import make_blip
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from litevl.adapters import (
     FAMILIES,
@@ -18,6 +21,7 @@ from litevl.adapters import (
     LiteVLConfig,
     STAdapterConfig,
     TemporalShiftConfig,
+    find_vision_encoder,
     fingerprint,
     load_adapters,
     merge,
@@ -74,8 +78,38 @@ def clips():
     return torch.randn(2, FRAMES, 3, 48, 48, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.fixture(params=["transformers", "original"])
+def make(request, tokenizer):
+    """Makes the same small BLIP from the same seed, in transformers' layout or in that of the original and LAVIS."""
+
+    def in_layout(seed=0):
+        stock = make_blip(tokenizer, seed)
+        return stock if request.param == "transformers" else OriginalBlip(stock).eval()
+
+    return in_layout
+
+
+@pytest.fixture
+def blip(make):
+    return make()
+
+
+def encoder_of(model):
+    return find_vision_encoder(model).module
+
+
 def encode(model, pixels):
-    return model.vision_model(pixel_values=pixels).last_hidden_state
+    output = encoder_of(model)(pixels)
+    return output if isinstance(output, Tensor) else output.last_hidden_state
+
+
+def checkpoint_blocks(model):
+    if not isinstance(model, OriginalBlip):
+        enable_gradient_checkpointing(model)
+        return
+    for block in model.visual_encoder.blocks:
+        for part in (block.attn, block.mlp):  # as fairscale does it for LAVIS: a `forward` on the module itself
+            part.forward = partial(checkpoint, type(part).forward.__get__(part), use_reentrant=False)
 
 
 def shake(model, seed=2):
@@ -163,7 +197,7 @@ def test_only_adapters_move(blip, clips, config):
 def test_every_adapter_tensor_gets_a_gradient_within_two_steps(blip, clips, config, checkpointing):
     plug(blip, config, verbose=False)
     if checkpointing:
-        enable_gradient_checkpointing(blip)
+        checkpoint_blocks(blip)
     blip.train()
     train(blip, clips, steps=1)
     blip.zero_grad()
@@ -187,7 +221,7 @@ def test_checkpointing_gives_the_same_gradients(blip, clips):
         return {name: p.grad.clone() for name, p in blip.named_parameters() if p.grad is not None}
 
     plain = gradients()
-    enable_gradient_checkpointing(blip)
+    checkpoint_blocks(blip)
     checkpointed = gradients()
     assert plain.keys() == checkpointed.keys()
     assert all(torch.allclose(plain[name], checkpointed[name], atol=1e-6) for name in plain)
@@ -206,10 +240,10 @@ def test_unplug_gives_the_stock_model_back(blip, clips, config):
     assert {name: p.requires_grad for name, p in blip.named_parameters()} == flags
     assert torch.equal(encode(blip, images), stock)
     assert not any(isinstance(module, Adapter) for module in blip.modules())
-    for module in (blip, *blip.vision_model.modules()):
+    for module in (blip, *encoder_of(blip).modules()):
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
-        assert not {"forward", "save_pretrained", "litevl_plugged"} & set(vars(module))
+        assert not {"forward", "forward_features", "save_pretrained", "litevl_plugged"} & set(vars(module))
     plug(blip, config, verbose=False)
 
 
@@ -308,14 +342,15 @@ def test_copies_and_pickles_work_alone(blip, clips, config):
 
 
 def test_the_encoder_alone_can_be_plugged(blip, clips):
-    encoder = blip.vision_model
-    stock = encoder(clips[:, 0]).last_hidden_state
+    encoder = encoder_of(blip)
+    stock = encode(encoder, clips[:, 0])
     plug(encoder, CONFIGS["default"], verbose=False)
-    assert encoder(clips).last_hidden_state.shape == (2, 1 + FRAMES * 9, 128)
-    assert torch.equal(encoder(clips[:, 0]).last_hidden_state, stock)
+    assert encode(encoder, clips).shape == (2, 1 + FRAMES * 9, 128)
+    assert torch.equal(encode(encoder, clips[:, 0]), stock)
 
 
-def test_tuple_outputs_are_packed_too(blip, clips):
+def test_tuple_outputs_of_transformers_are_packed_too(tokenizer, clips):
+    blip = make_blip(tokenizer)
     plug(blip, CONFIGS["default"], verbose=False)
     tokens, pooled = blip.vision_model(clips, return_dict=False)
     whole = blip.vision_model(clips)
@@ -360,12 +395,12 @@ def test_a_refused_configuration_leaves_the_model_as_it_was(blip):
 
 
 @contract
-def test_the_fingerprint_is_of_the_backbone_alone(blip, tokenizer, config):
+def test_the_fingerprint_is_of_the_backbone_alone(blip, make, config):
     stock = fingerprint(blip)
     shake(plug(blip, config, verbose=False))
     assert fingerprint(blip) == stock
-    assert fingerprint(make_blip(tokenizer)) == stock
-    assert fingerprint(make_blip(tokenizer, seed=1)) != stock
+    assert fingerprint(make()) == stock
+    assert fingerprint(make(seed=1)) != stock
     with torch.no_grad():
         blip.text_encoder.encoder.layer[1].output.dense.bias[3] += 1e-6
     assert fingerprint(blip) != stock
@@ -396,8 +431,8 @@ class TestArtifactRefusals:
             load_adapters(model, folder, verbose=False)
         assert list(model.state_dict()) == keys
 
-    def test_another_backbone(self, tokenizer, folder):
-        other = make_blip(tokenizer, seed=5)
+    def test_another_backbone(self, make, folder):
+        other = make(seed=5)
         self.refused(other, folder, fingerprint(other, "vision encoder"))
 
     def test_missing_file(self, blip, tmp_path):
