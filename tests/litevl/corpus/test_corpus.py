@@ -1,5 +1,7 @@
 import csv
+import hashlib
 import json
+import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +13,9 @@ from litevl.corpus import CorpusConfig, ensure_corpus
 from litevl.corpus import corpus as module
 from litevl.corpus.meaning import held_out
 from litevl.corpus.plan import plan_clips
+from litevl.corpus.questions import QUESTION_KINDS
+from litevl.data.paths import VideoFolder
+from litevl.data.questions import load_questions
 
 SMALL = CorpusConfig(train_families=2, validate_families=1, test_families=1)
 
@@ -59,6 +64,60 @@ def test_a_reversed_clip_decodes_to_exactly_the_reversed_frames(corpus):
 def test_the_second_call_renders_nothing(corpus, monkeypatch):
     monkeypatch.setattr(module, "_render", None)
     assert ensure_corpus(corpus.parent, SMALL) == corpus
+
+
+def test_questions_have_msrvtt_qas_own_schema_and_the_loader_reads_them(corpus):
+    rows = [row for name in module.QUESTIONS.values() for row in json.loads((corpus / name).read_text("utf-8"))]
+    assert set(rows[0]) == {"answer", "category_id", "id", "question", "video_id", "answer_type"}
+    assert [row["id"] for row in rows] == list(range(len(rows)))
+    data = load_questions(corpus, "msrvtt")
+    assert (data.schema, [file.name for file in data.files]) == ("original", [*module.QUESTIONS.values()])
+    content = json.loads((corpus / "MSRVTT_data.json").read_text(encoding="utf-8"))
+    for split, name in (("train", "train"), ("val", "validate"), ("test", "test")):
+        asked = getattr(data, split)
+        videos = {video["video_id"] for video in content["videos"] if video["split"] == name}
+        assert {question.video_id for question in asked} == videos
+        assert {question.kind for question in asked} <= set(QUESTION_KINDS)
+    assert VideoFolder(corpus).resolve(data.test[0].video_id).is_file()
+    assert [each.question for each in data.train] == [row["question"] for row in rows][: len(data.train)]
+
+
+def test_a_corpus_without_questions_is_given_them_and_nothing_else(tmp_path, corpus, monkeypatch):
+    old = shutil.copytree(corpus, tmp_path / corpus.name)
+    (old / "train_qa.json").unlink()
+    (old / "test_qa.json").write_text("[]")
+    before = {path: path.stat().st_mtime_ns for path in old.rglob("*") if not path.name.endswith("_qa.json")}
+    monkeypatch.setattr(module, "_render", None)
+    for _ in range(2):
+        assert ensure_corpus(tmp_path, SMALL) == old
+        for name in module.QUESTIONS.values():
+            assert (old / name).read_bytes() == (corpus / name).read_bytes()
+        after = {path: path.stat().st_mtime_ns for path in old.rglob("*") if not path.name.endswith("_qa.json")}
+        assert {path: time for path, time in after.items() if path.is_file()} == {
+            path: time for path, time in before.items() if path.is_file()
+        }
+
+
+def test_a_cache_that_cannot_be_written_keeps_its_corpus(tmp_path, corpus, monkeypatch, caplog):
+    old = shutil.copytree(corpus, tmp_path / corpus.name)
+    (old / "val_qa.json").unlink()
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(module.os, "replace", refuse)
+    assert ensure_corpus(tmp_path, SMALL) == old
+    assert "goes without val_qa.json: Permission denied" in caplog.text
+    assert {path.name for path in old.iterdir()} == {path.name for path in corpus.iterdir()} - {"val_qa.json"}
+
+
+def test_the_retrieval_files_are_those_of_the_corpus_that_results_are_measured_on(tmp_path):
+    clips = plan_clips(CorpusConfig())
+    module._write_json(tmp_path / "data.json", module.annotations(clips))
+    module._write_pairs(tmp_path / "pairs.csv", clips)
+    digests = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()[:16] for name in ("data.json", "pairs.csv")]
+    assert digests == ["2654adc0eddfac47", "0fc764b933a3f42a"]
+    assert module._folder_name(CorpusConfig()) == "corpus-2-c3d536ee"
 
 
 def test_nothing_is_left_of_a_rendering_that_failed(tmp_path, monkeypatch):
