@@ -95,8 +95,18 @@ def read_json_lines(path: Path) -> list[tuple[str, Any]]:
 
 
 def _parse(path: Path, text: str, line: int) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise AnnotationError(
+                path, f"line {line}" if line > 1 else "", f"expected each key of an object once, got {twice} twice"
+            )
+        return content
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         place = f"line {line + error.lineno - 1}, column {error.colno}"
         raise AnnotationError(path, place, f"expected JSON: {error.msg}; fetch or write the file again") from error

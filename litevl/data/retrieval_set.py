@@ -57,7 +57,7 @@ def refuse_other_mode(dataset: str, has: CaptionMode, asked: CaptionMode | None)
     if asked is not None and asked != has:
         raise ValueError(
             f"expected caption_mode {has!r}, which belongs to {dataset}, got {asked!r}: {REASONS[has, asked]}; "
-            "leave caption_mode away"
+            "leave caption_mode out"
         )
 
 
