@@ -186,7 +186,8 @@ def read_questions(file: QuestionFile, split: str, dataset: Dataset, root: Path)
     numbered = not any(_question_id(row, dataset) is not None for _, row in rows if isinstance(row, dict))
     for number, (place, row) in enumerate(rows):
         need(row, dict, file.path, place, "a row")
-        key = next((key for key in ID_KEYS if key in row), None)
+        # Own data may name a video and say where it lies.
+        key = next((key for key in (*(("path", "file") if dataset == "own" else ()), *ID_KEYS) if key in row), None)
         if key is None or not {"question", "answer"} <= row.keys():
             raise AnnotationError(
                 file.path,
