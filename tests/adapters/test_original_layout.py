@@ -22,6 +22,7 @@ from litevl.adapters import (
     save_adapters,
     unplug,
 )
+from litevl.blip import load_blip
 
 FRAMES = 4
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -110,6 +111,16 @@ def test_the_known_adapter_is_read_and_written_alike(layout, tmp_path):
     fill(plug(blip, CONFIG, verbose=False))
     save_adapters(blip, tmp_path)
     assert_known(tmp_path)
+
+
+def test_an_adapter_of_the_object_fits_what_load_blip_makes_of_its_checkpoint(retrieval, vocab_file, clips, tmp_path):
+    torch.save({"model": retrieval.state_dict()}, tmp_path / "checkpoint.pth")
+    shake(plug(retrieval, LiteVLConfig(num_frames=FRAMES), verbose=False))
+    save_adapters(retrieval, tmp_path / "adapter")
+    loaded = load_blip(tmp_path / "checkpoint.pth", vocab=vocab_file)
+    assert fingerprint(loaded) == fingerprint(retrieval)
+    load_adapters(loaded, tmp_path / "adapter", verbose=False)
+    assert torch.allclose(loaded.vision_model(clips).last_hidden_state, retrieval.visual_encoder(clips), atol=1e-5)
 
 
 class TestMomentumCopy:
