@@ -20,10 +20,23 @@ from litevl.data.split_files import (
     plain_name,
     read_captioned,
     read_list,
+    refuse_foreign_name,
 )
 
 Split = Literal["train", "val", "test"]
 ORDER: tuple[Split, ...] = ("train", "val", "test")
+
+
+SIZES: Mapping[tuple[Split, int], str] = {
+    ("train", 7010): "MSR-VTT",
+    ("train", 8395): "DiDeMo",
+    ("train", 10009): "ActivityNet Captions",
+    ("test", 1004): "DiDeMo",
+    ("test", 4917): "ActivityNet Captions",
+    ("test", 670): "MSVD",
+}
+"""Whose split has this number of videos: files such as LAVIS's `retrieval_test.json` do not say. Round numbers are left
+out, which may be a part of anything."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +102,14 @@ def load_benchmark(
     folders = ("", *benchmark.folders)
     found = known_split_files(root, folders, benchmark.names)
     errors: list[AnnotationError] = []
-    given = {split: described(root / path) for split, path in (files or {}).items()}
+    given: dict[Split, SplitFile] = {}
+    for split, path in (files or {}).items():
+        refuse_foreign_name(root / path, benchmark.dataset)
+        given[split] = described(root / path)
     wanted: tuple[Split, ...] = ORDER if training else ("test",)
     sources = _choose(benchmark, found, given, schema, wanted)
     if not _complete(sources, wanted):
-        others, errors = other_split_files(root, folders, found)
+        others, errors = other_split_files(root, folders, found, benchmark.dataset)
         found += others
         sources = _choose(benchmark, found, given, schema, wanted)
     if not _complete(sources, wanted):
@@ -252,6 +268,10 @@ class _Reading:
         if usual is None:
             usual = self._benchmark.usual[next(iter(self._benchmark.splits[split]), "test")]
         number, captions = counts(videos.values())
+        other = SIZES.get((split, number), self._benchmark.dataset)
+        if other != self._benchmark.dataset:
+            reason = f"expected {self._benchmark.dataset}, got {number} videos, which is {other}; choose its dataset"
+            raise AnnotationError(source.captions.path, "", reason)
         if number not in usual[0] or (usual[1] is not None and captions != usual[1]):
             expected = " or ".join(map(str, usual[0])) + ("" if usual[1] is None else f" and {usual[1]}")
             self._notes.append(

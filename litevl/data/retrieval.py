@@ -1,6 +1,7 @@
 """The data of a text-video retrieval run: splits, files, coverage, and the galleries to evaluate."""
 
 import csv
+import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,47 +17,20 @@ from litevl.corpus import ensure_corpus
 from litevl.corpus.corpus import ORDER_PAIRS
 
 from .annotations import VideoCaptions
-from .coverage import BadVideoPolicy, Coverage, apply_policy, find_bad_videos
+from .coverage import Coverage, apply_policy, find_bad_videos
 from .dataset import VideoDataset, collate_videos
-from .msrvtt import Format, TestSplit, TrainSplit, load_msrvtt
 from .paths import VideoFolder
 from .preprocess import PreprocessConfig, normalize
-from .sampling import Sampling
-from .video import Decoder
+from .retrieval_config import RetrievalDataConfig, find_set
+from .retrieval_set import CaptionMode
+
+__all__ = ["Gallery", "RetrievalData", "RetrievalDataConfig", "Split", "load_retrieval_data"]
 
 logger = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test"]
+QUERIES = {"one": "a caption a query", "many": "each caption a query", "paragraph": "a paragraph a query"}
 CORPUS_CATEGORIES = {0: "static", 1: "order of movement", 2: "order of appearance", 3: "event"}
-
-
-@dataclass(frozen=True)
-class RetrievalDataConfig:
-    """The videos and their captions."""
-
-    root: Path | None = None
-    """MSR-VTT's folder, in any of the layouts it comes in; by default the embedded corpus, rendered on first use."""
-    train_split: TrainSplit = "9k"
-    """Training videos: 9k, 7k, or the original `full` split, which has validation videos."""
-    test_split: TestSplit = "1k-A"
-    """Test videos: the 1,000 of 1k-A with one caption each, or the original 2,990."""
-    schema: Format | None = None
-    """Take annotation files of this form only; by default it is detected."""
-    captions: Literal["one", "all"] = "one"
-    """Train on one random caption of each video per epoch, or on every caption."""
-    similar: int = 1
-    """Make training batches of groups of this many videos that the frozen backbone sees as alike, so that a batch
-    holds hard negatives; costs one pass over the training videos. 1 mixes at random."""
-    decoder: Decoder = "auto"
-    """decord where it can, else PyAV; or one of them, or torchcodec, by name."""
-    sampling: Sampling = "midpoint"
-    """Frames for evaluation: mid-points of equal segments, or `legacy_blip`, BLIP's own truncating rule."""
-    on_bad_video: BadVideoPolicy = "error"
-    """Stop at a missing or unreadable video, or leave it out and say so in every metric's coverage."""
-    check_decoding: bool = False
-    """Decode one frame of every video before the run; without it only missing files are found beforehand."""
-    workers: int = 2
-    """Processes that decode training clips."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +45,14 @@ class RetrievalData:
     """Kind of video by id, where the annotations tell."""
     order_pairs: tuple[tuple[str, str], ...]
     """Clips that are each other's reversal; only a folder of the embedded corpus's kind knows them."""
-    train_split: TrainSplit
-    test_split: TestSplit
+    dataset: str
+    """What the data is called in reports."""
+    caption_mode: CaptionMode
+    train_split: str
+    test_split: str
     schema: str
     files: tuple[Path, ...]
     notes: tuple[str, ...]
-
-    @property
-    def dataset(self) -> str:
-        """What the data is called in reports."""
-        return "embedded corpus" if self.config.root is None else "MSR-VTT"
 
     def summary(self) -> str:
         """What was found, in a few lines."""
@@ -88,7 +60,8 @@ class RetrievalData:
             f"{split} {len(videos)} videos / {sum(len(v.captions) for v in videos)} captions"
             for split, videos in self.splits.items()
         )
-        lines = [f"{self.dataset}, train {self.train_split}, test {self.test_split} ({self.schema} files): {counts}"]
+        splits = f"train {self.train_split}, test {self.test_split}"
+        lines = [f"{self.dataset}, {splits}, {QUERIES[self.caption_mode]} ({self.schema} files): {counts}"]
         lines += [f"{split} {coverage}" for split, coverage in self.coverage.items() if coverage.missing]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes if self.config.root is not None)])
 
@@ -96,6 +69,7 @@ class RetrievalData:
         """What of the data belongs to the protocol of a result."""
         return {
             "dataset": self.dataset,
+            "caption_mode": self.caption_mode,
             "schema": self.schema,
             "train_split": self.train_split,
             "test_split": self.test_split,
@@ -120,12 +94,17 @@ def load_retrieval_data(config: RetrievalDataConfig, *, training: bool = True, p
     Raises:
         AnnotationError: no annotations that make the splits, or damaged ones.
         UnusableVideosError: a video is missing or unreadable under the policy `error`; the first ones are named.
+        ValueError: no folder for another data set than the embedded corpus, a setting of another data set, or a caption
+            mode that this one is not evaluated in.
     """
-    root = ensure_corpus(progress=progress) if config.root is None else config.root
-    train_split: TrainSplit = "full" if config.root is None else config.train_split
-    test_split: TestSplit = "full" if config.root is None else config.test_split
-    found = load_msrvtt(root, train_split if training else None, test_split, config.schema)
-    folder = VideoFolder(root)
+    if config.root is None and config.dataset != "msrvtt":
+        raise ValueError(f"expected the folder of {config.dataset} as root, got none")
+    root, asked = config.root, config
+    if root is None:
+        root = ensure_corpus(progress=progress)
+        asked = dataclasses.replace(config, train_split="full", test_split="full")
+    found = find_set(asked, root, training=training)
+    folder = VideoFolder(root if config.videos is None else config.videos)
     splits: dict[Split, tuple[VideoCaptions, ...]] = {}
     coverage: dict[Split, Coverage] = {}
     named: tuple[tuple[Split, Sequence[VideoCaptions]], ...] = (
@@ -146,7 +125,19 @@ def load_retrieval_data(config: RetrievalDataConfig, *, training: bool = True, p
         if video.category is not None
     }
     return RetrievalData(
-        config, folder, splits, coverage, groups, pairs, train_split, test_split, found.schema, found.files, found.notes
+        config=config,
+        folder=folder,
+        splits=splits,
+        coverage=coverage,
+        groups=groups,
+        order_pairs=pairs,
+        dataset="embedded corpus" if config.root is None else found.dataset,
+        caption_mode=found.caption_mode,
+        train_split=found.train_split or (asked.train_split if config.dataset == "msrvtt" else "none"),
+        test_split=found.test_split,
+        schema=found.schema,
+        files=found.files,
+        notes=found.notes,
     )
 
 

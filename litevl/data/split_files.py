@@ -38,6 +38,15 @@ FileNames = tuple[tuple[str, Schema | None, Content, str], ...]
 rows are TESTA's."""
 
 INNER = ("", "annotation", "annotations", "txt", "anno_downstream")
+DATASETS = {
+    "MSR-VTT": "msr[-_]?vtt",
+    "MSVD": "msvd",
+    "DiDeMo": "didemo",
+    "ActivityNet Captions": "activity_?net|(?<![a-z])anet(?![a-z])",
+    "LSMDC": "lsmdc",
+    "VATEX": "vatex",
+}
+"""What their files' names hold."""
 NOT_ANNOTATIONS = re.compile(r"(^|[_\-.])(qa|mc|ans2label|answer|vocab|config|metrics)([_\-.]|$)", re.IGNORECASE)
 
 
@@ -72,7 +81,7 @@ def known_split_files(root: Path, folders: Iterable[str], names: FileNames) -> l
 
 
 def other_split_files(
-    root: Path, folders: Iterable[str], known: Iterable[SplitFile]
+    root: Path, folders: Iterable[str], known: Iterable[SplitFile], dataset: str
 ) -> tuple[list[SplitFile], list[AnnotationError]]:
     """The annotation files under other names, known by their keys, and why the rest is none."""
     taken = {file.path for file in known}
@@ -82,10 +91,22 @@ def other_split_files(
         if path in taken or path.suffix.lower() not in TABLES or NOT_ANNOTATIONS.search(path.name):
             continue
         try:
+            refuse_foreign_name(path, dataset)
             found.append(described(path))
         except AnnotationError as error:
             errors.append(error)
     return found, errors
+
+
+def refuse_foreign_name(path: Path, dataset: str) -> None:
+    """Read no file that another data set's name is in: its captions are queries in another way.
+
+    Raises:
+        AnnotationError: it is in this one's.
+    """
+    for name, word in DATASETS.items():
+        if name != dataset and re.search(word, path.name.lower()):
+            raise AnnotationError(path, "", f"expected a file of {dataset}, got one of {name} by its name")
 
 
 def described(path: Path) -> SplitFile:
