@@ -78,12 +78,12 @@ def load_folder(folder: Path, backbone: str | None = None, vocab: str | None = N
         ValueError: the folder is none of both, does not say which backbone it belongs to, or does not fit it.
     """
     details = read_json(folder / "adapter_config.json")
-    trained_on = details.get("backbone", {})
+    trained_on = details.get("backbone") or {}
     source = backbone or trained_on.get("source")
     if source is None:
         raise ValueError(f"{folder}: does not say which backbone it was trained on; name it with --backbone")
     if "pooling" not in details:
-        blip = load_blip(source, task="retrieval", vocab=vocab)
+        blip = load_blip(source, task="retrieval", image_size=trained_on.get("image_size"), vocab=vocab)
         load_adapters(blip, folder, verbose=False)
         return VideoTextRetrieval(blip).eval()
     config = RetrievalModelConfig(

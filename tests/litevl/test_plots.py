@@ -1,5 +1,6 @@
 """The pictures show the model's own values, read back from what was drawn; the command writes them."""
 
+import json
 import sys
 
 import numpy as np
@@ -271,9 +272,12 @@ class TestCommand:
         assert frames.shape == (FRAMES, 64, 96, 3)
         assert text == TEXT
 
-    def test_adapters_alone_need_the_backbone_named(self, backbone, video, tmp_path, capsys):
+    def test_adapters_that_do_not_say_their_backbone_need_it_named(self, backbone, video, tmp_path, capsys):
         model = load_backbone(RetrievalModelConfig(backbone), torch.device("cpu"))
         folder, picture = save_adapters(plugged(model), tmp_path / "adapters"), tmp_path / "picture.svg"
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config.pop("backbone", None)
+        (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
         with pytest.raises(SystemExit, match="2"):
             main(["scales", str(folder), "--save", str(picture)])
         assert "name it with --backbone" in capsys.readouterr().err
