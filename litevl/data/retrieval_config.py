@@ -18,6 +18,10 @@ from .sampling import Sampling
 from .split_files import DATASETS, Schema
 from .video import Decoder
 
+AnySchema = Literal[
+    "original", "clip4clip", "frozen", "jsonl", "lavis", "singularity", "hf", "violet", "xpool", "testa"
+]
+"""MSR-VTT's forms and those of the others."""
 Dataset = Literal["msrvtt", "didemo", "activitynet", "msvd", "own"]
 BENCHMARKS = {"didemo": DIDEMO, "activitynet": ACTIVITYNET, "msvd": MSVD}
 
@@ -47,7 +51,7 @@ class RetrievalDataConfig:
     `paragraph`. The other data sets have their own mode."""
     videos: Path | None = None
     """The folder of the video files, where it is not `root`."""
-    schema: Format | Schema | None = None
+    schema: AnySchema | None = None
     """Take annotation files of this form only; by default it is detected."""
     captions: Literal["one", "all"] = "one"
     """Train on one random caption of each video per epoch, or on every caption."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -11,8 +12,11 @@ from rendered_clips import number
 from litevl.corpus import CorpusConfig, ensure_corpus
 from litevl.data.annotations import AnnotationError
 from litevl.data.coverage import UnusableVideosError
+from litevl.data.msrvtt_files import Format
 from litevl.data.preprocess import PreprocessConfig
 from litevl.data.retrieval import Gallery, RetrievalDataConfig, load_retrieval_data
+from litevl.data.retrieval_config import AnySchema
+from litevl.data.split_files import Schema
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +176,10 @@ def test_videos_may_lie_elsewhere(other):
 def test_what_does_not_belong_to_a_data_set_is_refused(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         load_retrieval_data(RetrievalDataConfig(**{"root": tmp_path, **settings}), progress=False)
+
+
+def test_every_schema_can_be_chosen():
+    assert set(get_args(AnySchema)) == {*get_args(Format), *get_args(Schema)}
 
 
 def test_a_data_sets_own_mode_may_be_said(other):
