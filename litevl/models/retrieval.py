@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from litevl.adapters import Adapter, PoolingConfig, plugged_state, pool_by_text
 from litevl.adapters.text_pooling import pooled_rows, pooling_weights
@@ -25,7 +25,7 @@ class RetrievalHeads(Adapter):
     Copies, so that the BLIP they came from still gives the stock output for images after training.
     """
 
-    def __init__(self, blip: PreTrainedModel, temperature: float, copy_heads: bool):
+    def __init__(self, blip: Any, temperature: float, copy_heads: bool):
         super().__init__()
         self.temperature = nn.Parameter(torch.tensor(float(temperature), device=blip.device))
         for name in ("vision_proj", "text_proj", "itm_head") if copy_heads else ():
@@ -52,7 +52,7 @@ class VideoTextRetrieval(nn.Module):
 
     def __init__(
         self,
-        blip: PreTrainedModel,
+        blip: nn.Module,
         pooling: PoolingConfig | None = None,
         *,
         tokenizer: PreTrainedTokenizerBase | None = None,
@@ -65,6 +65,11 @@ class VideoTextRetrieval(nn.Module):
             raise ValueError(
                 f"expected a BLIP for retrieval (with vision_proj, text_proj and itm_head), got {type(blip).__name__}; "
                 "load a retrieval, ITM or pre-training checkpoint, or pass task='retrieval' to load_blip"
+            )
+        if not hasattr(blip, "vision_model"):
+            raise ValueError(
+                f"expected transformers' BLIP, got {type(blip).__name__} of another library, which can be plugged and "
+                "called by its own methods; for VideoTextRetrieval load its checkpoint with load_blip"
             )
         if plugged_state(blip) is None:
             raise ValueError(

@@ -38,5 +38,6 @@ def absolute(config: Any) -> Any:
     root = None if config.data.root is None else config.data.root.resolve()
     backbone = config.model.backbone
     backbone = str(Path(backbone).resolve()) if Path(backbone).exists() else backbone
-    data, model = replace(config.data, root=root), replace(config.model, backbone=backbone)
+    videos = None if config.data.videos is None else config.data.videos.resolve()
+    data, model = replace(config.data, root=root, videos=videos), replace(config.model, backbone=backbone)
     return replace(config, data=data, model=model)

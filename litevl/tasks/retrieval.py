@@ -99,7 +99,9 @@ def run_retrieval(config: RetrievalConfig, name: str, command: str | None = None
 
     metrics: dict[str, Any] = {"protocol": protocol(blip, data, config, accelerator), "results": {}, "epochs": []}
     if config.baseline:
-        metrics["results"]["frame average"] = evaluate(frame_average(blip), data, "test", config, accelerator)
+        metrics["results"]["frame average"] = evaluate(
+            frame_average(blip, config.model.max_text_length), data, "test", config, accelerator
+        )
         unplug(blip)
     if training:
         if run is not None:
@@ -229,6 +231,7 @@ def protocol(blip: Any, data: RetrievalData, config: RetrievalConfig, accelerato
         "selected_on": selection_split(config, bool(data.splits["val"])) if selected else "nothing",
         "trained": config.model.train if training else "nothing (zero-shot)",
         "num_frames": config.model.adapter.num_frames,
+        "max_text_length": config.model.max_text_length,
         "k": config.evaluation.k,
         "seed": config.seed,
         "processes": accelerator.num_processes,

@@ -57,6 +57,8 @@ class RetrievalModelConfig:
     """Use BLIP's heads as they are, or train copies of them for video."""
     train_temperature: bool = True
     """Train the contrastive temperature."""
+    max_text_length: int = 35
+    """Tokens that a text is cut to; BLIP's retrieval uses 35, paragraphs want more."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     """LoRA, for --train adapters+lora."""
 
@@ -71,7 +73,7 @@ def build_model(blip: Any, config: RetrievalModelConfig) -> VideoTextRetrieval:
     """The model around a stock BLIP, with `requires_grad` set on what is trained."""
     plug(blip, config.adapter, verbose=False)
     select_trainable(blip, config.train, config.lora)
-    model = VideoTextRetrieval(blip, config.pooling, heads=config.heads)
+    model = VideoTextRetrieval(blip, config.pooling, heads=config.heads, max_text_length=config.max_text_length)
     model.heads.temperature.requires_grad_(config.train_temperature)
     if config.heads == "copied":
         for name in ("vision_proj", "text_proj", "itm_head"):
@@ -79,10 +81,10 @@ def build_model(blip: Any, config: RetrievalModelConfig) -> VideoTextRetrieval:
     return model
 
 
-def frame_average(blip: Any) -> VideoTextRetrieval:
+def frame_average(blip: Any, max_text_length: int = 35) -> VideoTextRetrieval:
     """The unadapted BLIP as its own video evaluation uses it."""
     plug(blip, FrameAverageConfig(), verbose=False)
-    return VideoTextRetrieval(blip, PoolingConfig("none"))
+    return VideoTextRetrieval(blip, PoolingConfig("none"), max_text_length=max_text_length)
 
 
 def preprocessing(model: VideoTextRetrieval) -> PreprocessConfig:

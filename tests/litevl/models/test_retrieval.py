@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from original_blip import OriginalBlip
 from small_blip import make_blip
 
 from litevl.adapters import LiteVLConfig, PoolingConfig, named_adapters, plug, unplug
@@ -140,3 +141,9 @@ def test_features_index_and_join(model, clips):
     assert torch.equal(joined.embed, text.embed[[1, 0, 2]])
     assert isinstance(joined.tokens, TokenBatch)
     assert torch.equal(type(video).cat([video[:1], video[1:]]).rows, video.rows)
+
+
+def test_a_blip_of_another_library_is_refused(blip):
+    original = OriginalBlip(blip)
+    with pytest.raises(ValueError, match="load its checkpoint with load_blip"):
+        VideoTextRetrieval(plug(original, LiteVLConfig(num_frames=2), verbose=False))
