@@ -5,9 +5,13 @@ Only what adapters hold is saved, with the fingerprint of the backbone they were
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors.torch import save_file
@@ -15,7 +19,7 @@ from torch import Tensor, nn
 
 from .adapter import CONTAINER, adapter_parameter_names, peft_parameter_names
 from .fingerprint import fingerprint
-from .model_card import CARD_NAME, write_card
+from .model_card import CARD_NAME, card, may_write_card
 from .plugged import require_plugged
 from .vision_encoder import portable_names
 
@@ -23,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 CONFIG_NAME, WEIGHTS_NAME = "adapter_config.json", "adapter_model.safetensors"
+OWN = ("format_version", "peft_type", "adapter", "backbone_fingerprint", "vision_encoder_fingerprint")
+"""The entries of the config that are the format's own; all others are details."""
 BESIDE_STOCK = "litevl"
 """The folder inside a saved stock model that keeps its adapters, one folder each."""
 
@@ -30,21 +36,29 @@ BESIDE_STOCK = "litevl"
 def save_adapters(model: nn.Module, folder: str | Path, name: str | None = None, **details: Any) -> Path:
     """Writes one adapter of `model` into `folder`, with a task model's heads and a model card (`README.md`).
 
+    If anything fails on the way, what the folder held before is still there, whole.
+
     Args:
         model: a plugged BLIP, or a task model around one.
-        folder: made if it is not there.
+        folder: made if it is not there. A `README.md` in it that is no such card is left as it is.
         name: which adapter; by default the active one.
         details: anything JSON can hold, kept under its name in `adapter_config.json` (preprocessing, evaluation...).
-            `metrics` (numbers by name) and `command` also go into the card.
+            `backbone` (its `source`, `revision`, `image_size`) is by default what transformers' config knows of it;
+            the card shows some of them, see `model_card.card`.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: if the model is not plugged, was merged, holds no such adapter, or peft has wrapped parts of it.
+        ValueError: if the model is not plugged, was merged, holds no such adapter, peft has wrapped parts of it, or a
+            detail has a name that the format itself uses.
+        TypeError: for a detail that JSON cannot hold.
+        OSError: if the files cannot be written.
     """
     state = require_plugged(model)
     name = name or state.active
+    if name is None:
+        raise ValueError("no adapter is active within disable_adapters; say which one to save: name=...")
     if name not in state.adapters:
         raise ValueError(f"name: expected one of the adapters {', '.join(map(repr, state.adapters))}; got {name!r}")
     if wrapped := adapter_parameter_names(model) & peft_parameter_names(model):
@@ -55,28 +69,62 @@ def save_adapters(model: nn.Module, folder: str | Path, name: str | None = None,
     tensors = adapter_tensors(model, name)
     if any(key.endswith("temporal_attention.fc_bias") for key in tensors):
         raise ValueError("this model was merged for inference and no longer holds its adapters; save before merge()")
+    _require_free(details)
     config = {
         "format_version": FORMAT_VERSION,
         "peft_type": "LITEVL",
         "adapter": asdict(state.adapters[name]),
         "backbone_fingerprint": fingerprint(model),
         "vision_encoder_fingerprint": fingerprint(model, "vision encoder"),
-        **details,
     }
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, folder / WEIGHTS_NAME)
-    (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    write_card(folder / CARD_NAME, config)
-    return folder
+    config |= {"litevl_version": version("litevl"), "backbone": _backbone(model)} | details
+    with _written_aside(Path(folder)) as aside:
+        _write_config(aside, config)
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, aside / WEIGHTS_NAME)
+    return Path(folder)
 
 
 def add_details(folder: str | Path, **details: Any) -> None:
-    """Adds what became known after saving, such as `metrics` and `command`, to a saved adapter and its card."""
-    path = Path(folder) / CONFIG_NAME
-    config = {**json.loads(path.read_text(encoding="utf-8")), **details}
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    write_card(Path(folder) / CARD_NAME, config)
+    """Adds what became known after saving, such as `metrics` and `command`, to a saved adapter and its card.
+
+    Raises:
+        ValueError: if a detail has a name that the format itself uses.
+        TypeError: for a detail that JSON cannot hold.
+        OSError: if there is no adapter, or its files cannot be written.
+    """
+    _require_free(details)
+    config = json.loads((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8"))
+    with _written_aside(Path(folder)) as aside:
+        _write_config(aside, {**config, **details})
+
+
+def _require_free(details: dict[str, Any]) -> None:
+    if taken := sorted(details.keys() & set(OWN)):
+        raise ValueError(f"details: expected names that the format does not use itself, got {', '.join(taken)}")
+
+
+@contextmanager
+def _written_aside(folder: Path) -> Iterator[Path]:
+    """A folder inside `folder` whose files replace those of the same name there, once all are written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".litevl-", dir=folder) as aside:
+        yield Path(aside)
+        for file in sorted(Path(aside).iterdir()):
+            if file.name != CARD_NAME or may_write_card(folder / CARD_NAME):
+                file.replace(folder / file.name)
+
+
+def _write_config(folder: Path, config: dict[str, Any]) -> None:
+    (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / CARD_NAME).write_text(card(config), encoding="utf-8")
+
+
+def _backbone(model: nn.Module) -> dict[str, Any]:
+    """Where the backbone came from, as transformers and `load_blip` note it in its config."""
+    configs = (getattr(module, "config", None) for module in model.modules())
+    sources = (getattr(config, "_name_or_path", None) for config in configs)
+    source = next(filter(None, sources), None)
+    return {"source": source} if source else {}
 
 
 def adapter_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:

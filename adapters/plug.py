@@ -14,7 +14,7 @@ from .artifact import save_stock_pretrained
 from .clip_cls import ClipCLS, EntryClipCLS
 from .config import AdapterConfig
 from .litevl import LiteVLConfig
-from .plugged import Plugged, both, require_plugged, state_of
+from .plugged import Plugged, both, plugged_state, require_plugged, state_of
 from .video_block import take_images_only, take_video
 from .video_encoder import require_clips_possible, take_clips, take_whole_images_only
 from .vision_encoder import VisionEncoder, find_vision_encoder
@@ -46,19 +46,21 @@ def plug(
     config = config or LiteVLConfig()
     encoder = find_vision_encoder(model)
     state = state_of(encoder.module)
-    if not name or "." in name or hasattr(nn.ModuleDict, name):
+    if not name or "." in name or hasattr(nn.ModuleDict(), name):
         raise ValueError(f"name: expected a name without a dot that no module's attribute has, got {name!r}")
     if state is not None and name in state.adapters:
         raise ValueError(
             f"this model is plugged already, with an adapter named {name!r}; give the new one another name, or call "
             "unplug(model) first"
         )
-    config.layer_numbers(len(encoder.blocks))
+    # All of it is built before any of it goes in, so that what cannot be built leaves the model as it was.
+    built = [(each, _build(each, config)) for each in both(encoder)]
     if state is None:
         require_clips_possible(encoder)
         _open(model, encoder)
-    for each in both(encoder):
-        _insert(each, config, name)
+    for each, parts in built:
+        for block, part in zip(each.blocks, parts, strict=True):
+            getattr(block.module, CONTAINER)[name] = part
         _state(each).adapters[name] = config
     start_momentum(model, name)
     set_adapter(model, name)
@@ -93,13 +95,20 @@ def unplug(model: nn.Module, name: str | None = None) -> nn.Module:
 def set_adapter(model: nn.Module, name: str) -> None:
     """Makes the adapter of that name the one that clips run through and that is trained.
 
+    The others are frozen. Call `backward` on what ran through them before: afterwards they get no gradient from it.
+
     Raises:
         ValueError: if the model is not plugged, or holds no such adapter.
     """
     _known(require_plugged(model), name)
+    activate(model, name)
+    freeze_backbone(model)
+
+
+def activate(model: nn.Module, name: str | None) -> None:
+    """Lets clips run through the adapter of that name, or through none; `requires_grad` stays as it is."""
     for each in both(find_vision_encoder(model)):
         _state(each).active = name
-    freeze_backbone(model)
 
 
 def start_momentum(model: nn.Module, name: str) -> None:
@@ -116,18 +125,21 @@ def start_momentum(model: nn.Module, name: str) -> None:
 def disable_adapters(model: nn.Module) -> Iterator[None]:
     """Within it, clips run through no adapter: BLIP frame by frame, laid out as `cls="frame"`.
 
+    Afterwards they run through the one they ran through before, unless that was unplugged meanwhile.
+
     Raises:
         ValueError: if the model is not plugged.
     """
     active = require_plugged(model).active
-    states = [_state(each) for each in both(find_vision_encoder(model))]
-    for state in states:
-        state.active = None
+    activate(model, None)
     try:
         yield
     finally:
-        for state in states:
-            state.active = active
+        state = plugged_state(model)
+        if state is not None and active in (None, *state.adapters):
+            activate(model, active)
+        elif state is not None and state.active is None:
+            activate(model, next(iter(state.adapters)))
 
 
 def freeze_backbone(model: nn.Module) -> None:
@@ -189,10 +201,11 @@ def _close(model: nn.Module, encoder: VisionEncoder) -> None:
         parameter.requires_grad_(flags.get(name, parameter.requires_grad))
 
 
-def _insert(encoder: VisionEncoder, config: AdapterConfig, name: str) -> None:
+def _build(encoder: VisionEncoder, config: AdapterConfig) -> list[nn.ModuleDict]:
     blocks = encoder.blocks
     layers = config.layer_numbers(len(blocks))
     first = layers[0] if layers else 0
+    built = []
     for number, block in enumerate(blocks):
         parts: dict[str, nn.Module] = {}
         if number == first and config.cls == "clip" and first > 0:
@@ -201,7 +214,8 @@ def _insert(encoder: VisionEncoder, config: AdapterConfig, name: str) -> None:
             parts |= config.build(block, number == first)
         if number >= first and config.cls == "clip":
             parts["clip_cls"] = ClipCLS()
-        getattr(block.module, CONTAINER)[name] = nn.ModuleDict(parts).to(block.qkv.weight)
+        built.append(nn.ModuleDict(parts).to(block.qkv.weight))
+    return built
 
 
 def _owner(model: nn.Module, encoder: VisionEncoder) -> nn.Module:
