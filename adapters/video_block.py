@@ -39,11 +39,21 @@ def _forward(
     if num_frames is None:
         return type(block).forward(block, *args, **kwargs) if stock is None else stock(*args, **kwargs)
     tokens = kwargs.pop("hidden_states") if "hidden_states" in kwargs else args[0]
-    return _video_forward(block, layout, _adapters(block, adapter), tokens, num_frames, kwargs)
+    run = partial(_video_forward, block, layout, _adapters(block, adapter), num_frames=num_frames, options=kwargs)
+    return block._gradient_checkpointing_func(run, tokens) if _checkpoints(block) else run(tokens)
+
+
+def _checkpoints(block: Any) -> bool:
+    """Whether the stock `forward`, for which this one stands, would recompute itself in the backward pass.
+
+    transformers as of 5.20 does it there; before, in the layer's `__call__`, which runs in any case.
+    """
+    asked = getattr(block, "gradient_checkpointing", False) and block.training
+    return asked and type(block).__call__ is nn.Module.__call__
 
 
 def _video_forward(
-    block: Any, layout: Layout, adapters: list[Adapter], tokens: Tensor, num_frames: int, kwargs: dict[str, Any]
+    block: Any, layout: Layout, adapters: list[Adapter], tokens: Tensor, *, num_frames: int, options: dict[str, Any]
 ) -> Tensor:
     def run(position: Position, hidden: Tensor) -> Tensor:
         for adapter in adapters:
@@ -58,7 +68,9 @@ def _video_forward(
         return block.drop_path(residual.unflatten(0, (-1, num_frames))).flatten(0, 1)
 
     tokens = run("before block", tokens)
-    attended = getattr(block, layout.attention)(run("before attention", getattr(block, layout.norm1)(tokens)), **kwargs)
+    attended = getattr(block, layout.attention)(
+        run("before attention", getattr(block, layout.norm1)(tokens)), **options
+    )
     attended = attended[0] if isinstance(attended, tuple) else attended
     tokens = run("before mlp", tokens + drop_path(run("after attention", attended)))
     normed = getattr(block, layout.norm2)(tokens)

@@ -221,7 +221,6 @@ class TestTraining:
             found = gradients(model, clips, switch)
             assert all(torch.equal(found[key], expected[key]) for key in expected)
 
-    @pytest.mark.xfail(reason="transformers 5.23 checkpoints in the forward that ours stands in for", strict=True)
     def test_gradient_checkpointing_of_transformers_recomputes_the_adapter(self, tokenizer, clips):
         blip = plug(make_blip(tokenizer), CONFIGS["litevl"], "litevl", verbose=False)
         enable_gradient_checkpointing(blip).train()
