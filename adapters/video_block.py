@@ -46,7 +46,7 @@ def _forward(
 def _checkpoints(block: Any) -> bool:
     """Whether the stock `forward`, for which this one stands, would recompute itself in the backward pass.
 
-    transformers as of 5.20 does it there; before, in the layer's `__call__`, which runs in any case.
+    transformers 5.23 does it there; 5.17 still does it in the layer's `__call__`, which runs in any case.
     """
     asked = getattr(block, "gradient_checkpointing", False) and block.training
     return asked and type(block).__call__ is nn.Module.__call__
