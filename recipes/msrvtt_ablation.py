@@ -91,7 +91,7 @@ FAMILIES: dict[str, Change] = {
     "ST-Adapter": family(STAdapterConfig),
     "AIM": family(AIMConfig, time_embedding="sinusoidal"),
     "temporal shift": family(TemporalShiftConfig),
-    "no adapter": family(FrameAverageConfig),
+    "no adapter": PARTS["no temporal attention, heads trained"],
 }
 """All with trained heads and one learning rate, that of LiteVL's defaults; the fixed time code where attention reads
 time."""
