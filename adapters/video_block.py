@@ -28,7 +28,7 @@ def take_images_only(block: nn.Module) -> None:
 
 
 def _forward(
-    block: nn.Module,
+    block: Any,
     layout: Layout,
     stock: Callable | None,
     *args: Any,

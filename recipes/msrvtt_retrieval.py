@@ -35,8 +35,8 @@ EMBEDDED = RetrievalConfig(
     RetrievalDataConfig(similar=8),
     RetrievalLossConfig(vtm_weight=0.1),
 )
-"""The defaults on the embedded corpus. What each setting is worth there is measured in recipes/RESULTS.md: the time code
-decides about the order of frames; batches of look-alikes add a little to R@1."""
+"""The defaults on the embedded corpus. What each setting is worth there is measured in recipes/RESULTS.md: the time
+code decides about the order of frames; batches of look-alikes may add a little to R@1."""
 
 MSRVTT = RetrievalConfig(
     RetrievalModelConfig("Salesforce/blip-itm-base-coco"),
