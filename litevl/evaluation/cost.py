@@ -33,7 +33,7 @@ def encoding_cost(
     model: VideoTextRetrieval,
     reference: VideoTextRetrieval,
     clips: Float[Tensor, "clips time 3 height width"],
-    rounds: int = 15,
+    rounds: int = 101,
 ) -> EncodingCost:
     """Counts and times the encoding of clips by `model`, beside `reference` on the same clips.
 
