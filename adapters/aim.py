@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .adapter import Adapter, Position
 from .config import AdapterConfig
 from .time_axis import add_time_code
-from .time_embedding import TimeEmbedding
+from .time_embedding import entry_embedding
 from .vision_encoder import Block
 
 MLP_SCALE = 0.5
@@ -50,9 +50,7 @@ class AIMConfig(AdapterConfig):
         """The three bottlenecks, and in the first adapted block the learnable time embedding."""
         dim = block.qkv.in_features
         width = self.width or max(dim // 4, 1)
-        adapters: dict[str, Adapter] = {}
-        if first and self.time_embedding == "learned":
-            adapters["time_embedding"] = TimeEmbedding(self.num_frames, dim)
+        adapters = entry_embedding(self.time_embedding, first, self.num_frames, block)
         adapters["temporal"] = ReusedAttention(
             block, width, coded_time=self.time_embedding == "sinusoidal", with_cls=self.cls == "frame"
         )

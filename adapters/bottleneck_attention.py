@@ -21,7 +21,7 @@ from .adapter import Adapter
 from .config import AdapterConfig
 from .temporal_scaling import Scaling, build_scaling
 from .time_axis import add_time_code
-from .time_embedding import TimeEmbedding
+from .time_embedding import entry_embedding
 from .vision_encoder import Block
 
 HEAD_WIDTH = 32
@@ -46,9 +46,7 @@ class BottleneckConfig(AdapterConfig):
 
     def build(self, block: Block, first: bool) -> dict[str, Adapter]:
         """The bottleneck, and in the first adapted block the learnable time embedding."""
-        adapters: dict[str, Adapter] = {}
-        if first and self.time_embedding == "learned":
-            adapters["time_embedding"] = TimeEmbedding(self.num_frames, block.qkv.in_features)
+        adapters = entry_embedding(self.time_embedding, first, self.num_frames, block)
         adapters["temporal_attention"] = BottleneckAttention(
             block, self.width, self.num_frames, self.scaling, self.time_embedding == "sinusoidal"
         )

@@ -11,7 +11,7 @@ from .adapter import Adapter
 from .config import AdapterConfig
 from .temporal_attention import TemporalAttention
 from .temporal_scaling import Scaling
-from .time_embedding import TimeEmbedding
+from .time_embedding import entry_embedding
 from .vision_encoder import Block
 
 
@@ -29,9 +29,7 @@ class LiteVLConfig(AdapterConfig):
 
     def build(self, block: Block, first: bool) -> dict[str, Adapter]:
         """Temporal attention, and in the first adapted block the learnable time embedding."""
-        adapters: dict[str, Adapter] = {}
-        if first and self.time_embedding == "learned":
-            adapters["time_embedding"] = TimeEmbedding(self.num_frames, block.qkv.in_features)
+        adapters = entry_embedding(self.time_embedding, first, self.num_frames, block)
         coded_time = self.time_embedding == "sinusoidal"
         adapters["temporal_attention"] = TemporalAttention(block, self.num_frames, self.scaling, coded_time)
         return adapters

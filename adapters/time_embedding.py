@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .adapter import Adapter
 from .time_axis import resample_frames
+from .vision_encoder import Block
 
 
 class TimeEmbedding(Adapter):
@@ -28,3 +29,10 @@ class TimeEmbedding(Adapter):
         per_frame = resample_frames(self.weight, num_frames).to(tokens.dtype)
         patches = rearrange(patches, "(b t) n d -> b t n d", t=num_frames) + per_frame[:, None]
         return torch.cat([cls, patches.flatten(0, 1)], dim=1)
+
+
+def entry_embedding(time_embedding: str, first: bool, num_frames: int, block: Block) -> dict[str, Adapter]:
+    """What a choice of time embedding puts into a block: a learned one into the first adapted block, else nothing."""
+    if not first or time_embedding != "learned":
+        return {}
+    return {"time_embedding": TimeEmbedding(num_frames, block.qkv.in_features)}

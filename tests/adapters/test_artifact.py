@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
+from moved import moved
 from original_blip import OriginalBlip
 from safetensors.torch import load_file, save_file
 from small_blip import make_blip
@@ -29,7 +30,6 @@ from litevl.adapters import (
     disable_adapters,
     fingerprint,
     load_adapters,
-    named_adapters,
     plug,
     plugged_state,
     save_adapters,
@@ -53,27 +53,18 @@ def clips():
 
 @pytest.fixture
 def plugged(blip):
-    return shaken(plug(blip, CONFIG, verbose=False))
+    return moved(plug(blip, CONFIG, verbose=False))
 
 
 @pytest.fixture(scope="session")
 def saved(tokenizer, tmp_path_factory):
-    return save_adapters(shaken(plug(make_blip(tokenizer), CONFIG, verbose=False)), tmp_path_factory.mktemp("saved"))
+    return save_adapters(moved(plug(make_blip(tokenizer), CONFIG, verbose=False)), tmp_path_factory.mktemp("saved"))
 
 
 @pytest.fixture
 def folder(saved, tmp_path):
     """What `plugged` writes."""
     return Path(shutil.copytree(saved, tmp_path / "artifact"))
-
-
-def shaken(model, seed=2):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for _, adapter in named_adapters(model):
-            for parameter in adapter.parameters():
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return model
 
 
 def encode(model, clips):
@@ -190,7 +181,7 @@ class TestAFailureHalfWay:
         load_adapters(blip_of_its_own, folder, verbose=False)
 
     def test_a_detail_that_json_cannot_hold(self, plugged, folder, earlier, tokenizer):
-        shaken(plugged, seed=7)
+        moved(plugged, seed=7)
         with pytest.raises(TypeError, match="JSON"):
             save_adapters(plugged, folder, evaluation={"k": torch.tensor(3)})
         with pytest.raises(TypeError, match="JSON"):
@@ -205,7 +196,7 @@ class TestAFailureHalfWay:
         with monkeypatch.context() as patch:
             patch.setattr(artifact, "save_file", half)
             with pytest.raises(OSError, match="no space"):
-                save_adapters(shaken(plugged, seed=7), folder)
+                save_adapters(moved(plugged, seed=7), folder)
         self.check(folder, earlier, make_blip(tokenizer))
 
     def test_a_card_that_cannot_be_made(self, plugged, folder, earlier, tokenizer, monkeypatch):
@@ -215,7 +206,7 @@ class TestAFailureHalfWay:
         with monkeypatch.context() as patch:
             patch.setattr(artifact, "card", fail)
             with pytest.raises(OSError, match="no space"):
-                save_adapters(shaken(plugged, seed=7), folder)
+                save_adapters(moved(plugged, seed=7), folder)
             with pytest.raises(OSError, match="no space"):
                 add_details(folder, metrics={"t2v_r1": 3.0})
         self.check(folder, earlier, make_blip(tokenizer))
@@ -229,7 +220,7 @@ class TestAFailureHalfWay:
         self.check(folder, earlier, make_blip(tokenizer))
 
     def test_saving_again_replaces_all_of_it(self, plugged, folder, earlier, clips, tokenizer):
-        save_adapters(shaken(plugged, seed=7), folder, note="again")
+        save_adapters(moved(plugged, seed=7), folder, note="again")
         assert {path.name for path in folder.iterdir()} == earlier.keys()
         other = make_blip(tokenizer)
         assert load_adapters(other, folder, verbose=False)["note"] == "again"
@@ -238,7 +229,7 @@ class TestAFailureHalfWay:
     def test_tensors_loaded_from_a_file_survive_its_replacement(self, plugged, folder):
         tensors = load_file(folder / WEIGHTS_NAME)
         copies = {name: value.clone() for name, value in tensors.items()}
-        save_adapters(shaken(plugged, seed=7), folder)
+        save_adapters(moved(plugged, seed=7), folder)
         assert all(torch.equal(tensors[name], copies[name]) for name in copies)
 
 
@@ -250,7 +241,7 @@ def stock(tokenizer):
 
 def with_another(tokenizer):
     """A model that holds another adapter already, whose whole backbone is being trained."""
-    blip = shaken(plug(make_blip(tokenizer), STAdapterConfig(num_frames=4), "other", verbose=False), seed=3)
+    blip = moved(plug(make_blip(tokenizer), STAdapterConfig(num_frames=4), "other", verbose=False), seed=3)
     return blip.requires_grad_(True)
 
 
@@ -262,7 +253,7 @@ def with_two(tokenizer):
 
 def with_the_same(tokenizer):
     """A model that holds an adapter of that name and configuration, with values of its own."""
-    return shaken(plug(make_blip(tokenizer), CONFIG, verbose=False), seed=5)
+    return moved(plug(make_blip(tokenizer), CONFIG, verbose=False), seed=5)
 
 
 def with_disabled(tokenizer):
@@ -417,7 +408,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("config", [STAdapterConfig(num_frames=4), replace(CONFIG, cls="frame")])
     def test_another_configuration_under_that_name(self, tokenizer, folder, config):
-        other = shaken(plug(make_blip(tokenizer), config, verbose=False), seed=3)
+        other = moved(plug(make_blip(tokenizer), config, verbose=False), seed=3)
         refused(other, folder, f"'default' is {re.escape(str(config))}; unplug it first, or load under another name")
 
     def test_copied_heads_that_the_model_lacks(self, plugged, tokenizer, tmp_path):
@@ -474,7 +465,7 @@ class TestAcrossModels:
         assert "heads.temperature" in record.message
 
     def test_adapters_of_a_bare_vision_encoder_onto_a_whole_blip(self, tokenizer, clips, tmp_path, caplog):
-        encoder = shaken(plug(make_blip(tokenizer).vision_model, CONFIG, verbose=False))
+        encoder = moved(plug(make_blip(tokenizer).vision_model, CONFIG, verbose=False))
         save_adapters(encoder, tmp_path)
         other = make_blip(tokenizer)
         load_adapters(other, tmp_path, verbose=False)
@@ -483,7 +474,7 @@ class TestAcrossModels:
 
     def test_a_file_of_a_task_model_onto_its_like(self, plugged, tokenizer, clips, tmp_path, caplog):
         model = VideoTextRetrieval(plugged, heads="copied")
-        shaken(model)
+        moved(model)
         save_adapters(model, tmp_path)
         other = VideoTextRetrieval(plug(make_blip(tokenizer), CONFIG, verbose=False), heads="copied")
         load_adapters(other, tmp_path, verbose=False)
@@ -603,7 +594,7 @@ class TestModelCard:
         "config", [CONFIG, BottleneckConfig(num_frames=4, width=64), AIMConfig(num_frames=4, layers=(0, 2))], ids=str
     )
     def test_the_example_runs(self, clips, tmp_path, monkeypatch, config):
-        blip = shaken(plug(load_blip("embedded"), config, verbose=False))
+        blip = moved(plug(load_blip("embedded"), config, verbose=False))
         save_adapters(blip, tmp_path)
         assert 'load_blip("embedded")' in example(tmp_path)
         monkeypatch.chdir(tmp_path)
@@ -615,7 +606,7 @@ class TestModelCard:
         config = LiteVLConfig(num_frames=4, layers=(0, 2), time_embedding="sinusoidal")
         blip = plug(load_blip("embedded"), config, verbose=False)
         pooling = PoolingConfig(tau=0.5, space="hidden")
-        model = shaken(VideoTextRetrieval(blip, pooling, heads="copied").eval())
+        model = moved(VideoTextRetrieval(blip, pooling, heads="copied").eval())
         details = {"task": "retrieval", "pooling": vars(pooling), "heads": "copied"}
         save_adapters(model, tmp_path, backbone={"source": "embedded", "image_size": 48}, **details)
         monkeypatch.chdir(tmp_path)
@@ -630,7 +621,7 @@ class TestModelCard:
     def test_the_example_of_a_run_beside_lora_runs(self, clips, tmp_path, monkeypatch):
         blip = plug(load_blip("embedded"), CONFIG, verbose=False)
         add_lora(blip, LoraSettings())
-        for name, parameter in shaken(blip).named_parameters():
+        for name, parameter in moved(blip).named_parameters():
             if "lora_" in name:
                 torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(4))
         save_adapters(blip, tmp_path, lora=asdict(LoraSettings()))

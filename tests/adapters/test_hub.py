@@ -11,6 +11,7 @@ import pytest
 import torch
 from fake_hub import TOKEN, FakeHub, start
 from huggingface_hub import constants
+from moved import moved
 from small_blip import make_blip
 
 from litevl import load_blip
@@ -19,7 +20,6 @@ from litevl.adapters import (
     LiteVLConfig,
     STAdapterConfig,
     load_adapters,
-    named_adapters,
     plug,
     plugged_state,
     push_to_hub,
@@ -45,21 +45,12 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def plugged(blip):
-    return shaken(plug(blip, CONFIG, verbose=False))
+    return moved(plug(blip, CONFIG, verbose=False))
 
 
 @pytest.fixture
 def clips():
     return torch.randn(1, 4, 3, 48, 48, generator=torch.Generator().manual_seed(1))
-
-
-def shaken(model, seed=2):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for _, adapter in named_adapters(model):
-            for parameter in adapter.parameters():
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return model
 
 
 def encode(model, clips):
@@ -122,7 +113,7 @@ def test_one_adapter_of_several_is_pushed_by_name(plugged, tokenizer, clips, hub
 def test_pushing_again_makes_another_commit(plugged, tokenizer, clips, hub):
     push_to_hub(plugged, "me/video")
     before = encode(plugged, clips)
-    shaken(plugged, seed=3)
+    moved(plugged, seed=3)
     push_to_hub(plugged, "me/video")
     other = make_blip(tokenizer)
     load_adapters(other, "me/video", verbose=False)
@@ -133,7 +124,7 @@ def test_pushing_again_makes_another_commit(plugged, tokenizer, clips, hub):
 def test_revisions_are_branches_and_commits(plugged, tokenizer, clips, hub):
     first = encode(plugged, clips)
     commit = push_to_hub(plugged, "me/video").rpartition("/")[2]
-    shaken(plugged, seed=3)
+    moved(plugged, seed=3)
     push_to_hub(plugged, "me/video", revision="v2")
     push_to_hub(plugged, "me/video", revision="v2")
     for revision, expected in ((None, first), ("v2", encode(plugged, clips)), (commit, first)):
@@ -170,7 +161,7 @@ def test_a_name_alone_is_a_repository_of_ones_own(plugged, tokenizer, hub):
 
 
 def test_the_example_of_the_pushed_card_runs(clips, hub, tmp_path, monkeypatch):
-    blip = shaken(plug(load_blip("embedded"), CONFIG, verbose=False))
+    blip = moved(plug(load_blip("embedded"), CONFIG, verbose=False))
     push_to_hub(blip, "me/video")
     text = hub.files("me/video")["README.md"].decode()
     assert 'load_adapters(blip, "me/video")' in text
@@ -193,7 +184,7 @@ def test_the_example_of_a_pushed_run_with_its_own_backbone_runs(plugged, clips, 
 def test_the_example_of_a_pushed_run_beside_lora_runs(clips, hub, tmp_path):
     blip = plug(load_blip("embedded"), CONFIG, verbose=False)
     add_lora(blip, LoraSettings())
-    for name, parameter in shaken(blip).named_parameters():
+    for name, parameter in moved(blip).named_parameters():
         if "lora_" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     folder = save_adapters(blip, tmp_path / "run", lora=asdict(LoraSettings()))

@@ -8,6 +8,7 @@ pytest.importorskip("lavis.models", reason="needs LAVIS; run `bash tests/lavis/r
 
 import torch
 from known_blip import FRAMES
+from moved import moved
 from small_lavis import CLASSES, loss_of, make_lavis, pixels, results, same, train
 
 from litevl.adapters import (
@@ -24,15 +25,6 @@ from litevl.adapters import (
 CONFIG = LiteVLConfig(num_frames=FRAMES)
 every_class = pytest.mark.parametrize("kind", CLASSES)
 every_family = pytest.mark.parametrize("family", FAMILIES)
-
-
-def shake(model, seed=2):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for _, adapter in named_adapters(model):
-            for parameter in adapter.parameters():
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return model
 
 
 def anatomy(model):
@@ -60,7 +52,7 @@ def test_video_goes_in_and_only_adapters_move(kind):
     moved = {name for name in moved if "_m." not in name}
     assert moved == {name for name in names_of_adapters(model) if "_m." not in name}
     assert not same(results(model, pixels()), results(model, pixels().flip(1))), "the order of frames comes through"
-    shake(model)
+    moved(model)
     assert same(results(model, pixels()[:, 0]), images), "images are untouched by training"
 
 
@@ -89,7 +81,7 @@ def test_unplug_gives_the_stock_model_back(kind):
     stock, keys = anatomy(model), list(model.state_dict())
     flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     image = results(model, pixels()[:, 0])
-    shake(plug(model, CONFIG, verbose=False))
+    moved(plug(model, CONFIG, verbose=False))
     results(model, pixels())
     assert unplug(model) is model
     assert anatomy(model) == stock
@@ -102,7 +94,7 @@ def test_unplug_gives_the_stock_model_back(kind):
 def test_save_and_load_is_exact(kind, tmp_path):
     model = make_lavis(kind)
     twin = copy.deepcopy(model)
-    shake(plug(model, CONFIG, verbose=False))
+    moved(plug(model, CONFIG, verbose=False))
     save_adapters(model, tmp_path)
     torch.manual_seed(9)
     load_adapters(twin, tmp_path, verbose=False)
@@ -119,7 +111,7 @@ def test_a_fresh_adapter_with_frame_cls_is_blip_frame_by_frame(kind):
     assert torch.equal(rows[:, 1:], frames.flatten(1, 2))
     assert torch.allclose(rows[:, 0], frames[:, :, 0].mean(dim=1), atol=1e-6)
     fresh = results(model, pixels())
-    shake(model)
+    moved(model)
     with disable_adapters(model):
         assert same(results(model, pixels()), fresh)
 
@@ -142,7 +134,7 @@ def test_every_family_plugs(kind, family):
 def test_adapters_are_switched_by_name():
     model = make_lavis(CLASSES[1])
     plug(model, CONFIG, verbose=False)
-    first = results(shake(model), pixels())
+    first = results(moved(model), pixels())
     plug(model, FAMILIES["aim"](num_frames=FRAMES), "second", verbose=False)
     assert not same(results(model, pixels()), first)
     unplug(model, "second")
