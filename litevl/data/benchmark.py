@@ -264,15 +264,14 @@ class _Reading:
         return [video for video in videos if video in said.captions]
 
     def _compare(self, split: Split, source: _Source, videos: dict[str, VideoCaptions]) -> None:
-        usual = self._benchmark.usual.get(source.name)
-        if usual is None:
-            usual = self._benchmark.usual[next(iter(self._benchmark.splits[split]), "test")]
+        names = (source.name, *self._benchmark.splits[split][:1])
+        usual = next((self._benchmark.usual[name] for name in names if name in self._benchmark.usual), None)
         number, captions = counts(videos.values())
         other = SIZES.get((split, number), self._benchmark.dataset)
         if other != self._benchmark.dataset:
             reason = f"expected {self._benchmark.dataset}, got {number} videos, which is {other}; choose its dataset"
             raise AnnotationError(source.captions.path, "", reason)
-        if number not in usual[0] or (usual[1] is not None and captions != usual[1]):
+        if usual is not None and (number not in usual[0] or usual[1] not in (None, captions)):
             expected = " or ".join(map(str, usual[0])) + ("" if usual[1] is None else f" and {usual[1]}")
             self._notes.append(
                 f"{split} ({source.name}) has {number} videos and {captions} captions, usually {expected}"
