@@ -7,9 +7,10 @@ the two clips hold the same frames and their average is the same.
 import random
 from dataclasses import replace
 
-from litevl.corpus.drawing import Mark
+from litevl.corpus.drawing import Ground, Mark
 from litevl.corpus.layout import around, distractors, mark, place_free, static_marks
 from litevl.corpus.meaning import EVENT_KINDS, STATIC_KINDS, Meaning
+from litevl.corpus.plan import PlannedClip
 
 NUM_FRAMES = 30
 """Six equal segments of five frames have a middle frame: a mid-point sample of 6 (or 10, or 30) frames of a reversed
@@ -19,6 +20,19 @@ EVENT_FRAMES = 5
 """How long an event lasts: one of six sampled frames shows it."""
 
 Frames = list[tuple[Mark, ...]]
+
+
+def planned_frames(clip: PlannedClip, seed: int) -> tuple[Ground, Frames]:
+    """The background and the frames of a clip of the corpus, in the order in which they are shown.
+
+    Args:
+        clip: the clip.
+        seed: the corpus's.
+    """
+    rng = random.Random(f"{seed} {clip.layout}")
+    ground = Ground(*clip.meaning.ground, shift=rng.randrange(24))
+    frames = clip_frames(clip.laid_out(), rng)
+    return ground, frames[::-1] if clip.reverse_of else frames
 
 
 def clip_frames(meaning: Meaning, rng: random.Random) -> Frames:

@@ -11,6 +11,7 @@ import pytest
 
 from litevl.corpus import CorpusConfig, ensure_corpus
 from litevl.corpus import corpus as module
+from litevl.corpus.annotation_files import QUESTIONS
 from litevl.corpus.meaning import held_out
 from litevl.corpus.plan import plan_clips
 from litevl.corpus.questions import QUESTION_KINDS
@@ -67,11 +68,11 @@ def test_the_second_call_renders_nothing(corpus, monkeypatch):
 
 
 def test_questions_have_msrvtt_qas_own_schema_and_the_loader_reads_them(corpus):
-    rows = [row for name in module.QUESTIONS.values() for row in json.loads((corpus / name).read_text("utf-8"))]
+    rows = [row for name in QUESTIONS.values() for row in json.loads((corpus / name).read_text("utf-8"))]
     assert set(rows[0]) == {"answer", "category_id", "id", "question", "video_id", "answer_type"}
     assert [row["id"] for row in rows] == list(range(len(rows)))
     data = load_questions(corpus, "msrvtt")
-    assert (data.schema, [file.name for file in data.files]) == ("original", [*module.QUESTIONS.values()])
+    assert (data.schema, [file.name for file in data.files]) == ("original", [*QUESTIONS.values()])
     content = json.loads((corpus / "MSRVTT_data.json").read_text(encoding="utf-8"))
     for split, name in (("train", "train"), ("val", "validate"), ("test", "test")):
         asked = getattr(data, split)
@@ -90,7 +91,7 @@ def test_a_corpus_without_questions_is_given_them_and_nothing_else(tmp_path, cor
     monkeypatch.setattr(module, "_render", None)
     for _ in range(2):
         assert ensure_corpus(tmp_path, SMALL) == old
-        for name in module.QUESTIONS.values():
+        for name in QUESTIONS.values():
             assert (old / name).read_bytes() == (corpus / name).read_bytes()
         after = {path: path.stat().st_mtime_ns for path in old.rglob("*") if not path.name.endswith("_qa.json")}
         assert {path: time for path, time in after.items() if path.is_file()} == {
@@ -111,11 +112,10 @@ def test_a_cache_that_cannot_be_written_keeps_its_corpus(tmp_path, corpus, monke
     assert {path.name for path in old.iterdir()} == {path.name for path in corpus.iterdir()} - {"val_qa.json"}
 
 
-def test_the_retrieval_files_are_those_of_the_corpus_that_results_are_measured_on(tmp_path):
+def test_the_retrieval_files_are_those_of_the_corpus_that_results_are_measured_on():
     clips = plan_clips(CorpusConfig())
-    module._write_json(tmp_path / "data.json", module.annotations(clips))
-    module._write_pairs(tmp_path / "pairs.csv", clips)
-    digests = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()[:16] for name in ("data.json", "pairs.csv")]
+    texts = json.dumps(module.annotations(clips), indent=1) + "\n", module.order_pairs(clips)
+    digests = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
     assert digests == ["2654adc0eddfac47", "0fc764b933a3f42a"]
     assert module._folder_name(CorpusConfig()) == "corpus-2-c3d536ee"
 
