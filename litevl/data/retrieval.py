@@ -1,7 +1,5 @@
 """The data of a text-video retrieval run: splits, files, coverage, and the galleries to evaluate."""
 
-import csv
-import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,11 +12,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from litevl.corpus import ensure_corpus
-from litevl.corpus.corpus import ORDER_PAIRS
 
 from .annotations import VideoCaptions
 from .coverage import Coverage, apply_policy, find_bad_videos
 from .dataset import VideoDataset, collate_videos
+from .embedded import corpus_facts, in_corpus
 from .paths import VideoFolder
 from .preprocess import PreprocessConfig, normalize
 from .retrieval_config import RetrievalDataConfig, find_set
@@ -30,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test"]
 QUERIES = {"one": "a caption a query", "many": "each caption a query", "paragraph": "a paragraph a query"}
-CORPUS_CATEGORIES = {0: "static", 1: "order of movement", 2: "order of appearance", 3: "event"}
 
 
 @dataclass(frozen=True)
@@ -94,17 +91,13 @@ def load_retrieval_data(config: RetrievalDataConfig, *, training: bool = True, p
     Raises:
         AnnotationError: no annotations that make the splits, or damaged ones.
         UnusableVideosError: a video is missing or unreadable under the policy `error`; the first ones are named.
-        ValueError: no folder for another data set than the embedded corpus, a setting of another data set, or a caption
-            mode that this one is not evaluated in.
+        ValueError: a setting of another data set, or a caption mode that this one is not evaluated in.
     """
-    if config.root is None and config.dataset != "msrvtt":
-        raise ValueError(f"expected the folder of {config.dataset} as root, got none")
-    root, asked = config.root, config
-    if root is None:
-        root = ensure_corpus(progress=progress)
-        asked = dataclasses.replace(config, train_split="full", test_split="full")
+    asked = in_corpus(config, ensure_corpus(progress=progress)) if config.root is None else config
+    root = asked.root
+    assert root is not None
     found = find_set(asked, root, training=training)
-    folder = VideoFolder(root if config.videos is None else config.videos)
+    folder = VideoFolder(root if asked.videos is None else asked.videos)
     splits: dict[Split, tuple[VideoCaptions, ...]] = {}
     coverage: dict[Split, Coverage] = {}
     named: tuple[tuple[Split, Sequence[VideoCaptions]], ...] = (
@@ -116,22 +109,20 @@ def load_retrieval_data(config: RetrievalDataConfig, *, training: bool = True, p
         bad = find_bad_videos(videos, folder, decode=config.check_decoding, decoder=config.decoder, progress=progress)
         kept, coverage[split] = apply_policy(videos, bad, config.on_bad_video)
         splits[split] = tuple(kept)
-    pairs = _order_pairs(root)
-    names = CORPUS_CATEGORIES if pairs else {}
-    groups = {
-        video.video_id: names.get(video.category, f"category {video.category}")
-        for videos in splits.values()
-        for video in videos
-        if video.category is not None
-    }
+    kept_videos = [video for videos in splits.values() for video in videos]
+    facts = corpus_facts(root, folder, kept_videos)
+    groups = {video.video_id: f"category {video.category}" for video in kept_videos if video.category is not None}
+    dataset = found.dataset
+    if config.root is None:
+        dataset = "embedded corpus" if config.dataset == "msrvtt" else f"embedded corpus as {found.dataset}"
     return RetrievalData(
         config=config,
         folder=folder,
         splits=splits,
         coverage=coverage,
-        groups=groups,
-        order_pairs=pairs,
-        dataset="embedded corpus" if config.root is None else found.dataset,
+        groups=groups | facts.kinds,
+        order_pairs=facts.order_pairs,
+        dataset=dataset,
         caption_mode=found.caption_mode,
         train_split=found.train_split or (asked.train_split if config.dataset == "msrvtt" else "none"),
         test_split=found.test_split,
@@ -184,10 +175,3 @@ class Gallery:
                 logger.warning("left out of the evaluation: %s: %s", video_id, reason)
             if batch["video_id"]:
                 yield batch["video_id"], normalize(batch["frames"].to(self.device), self.preprocess)
-
-
-def _order_pairs(root: Path) -> tuple[tuple[str, str], ...]:
-    if not (root / ORDER_PAIRS).is_file():
-        return ()
-    with (root / ORDER_PAIRS).open(encoding="utf-8", newline="") as file:
-        return tuple((row["video_id"], row["reversed_video_id"]) for row in csv.DictReader(file))
