@@ -6,7 +6,7 @@ import json
 import math
 import os
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,23 @@ class AnnotationError(Exception):
     def __init__(self, path: str | os.PathLike[str], place: str, reason: str):
         super().__init__(f"{os.fspath(path)}{', ' + place if place else ''}: {reason}")
         self.path, self.place, self.reason = Path(path), place, reason
+
+
+class MissingAnnotationsError(AnnotationError):
+    """A folder whose files do not make the splits asked for; they may be another data set's, or another split's."""
+
+
+class LeakError(AnnotationError):
+    """Splits that must share nothing and do.
+
+    Attributes:
+        splits: which two.
+        shared: the ids of all the videos that are in both.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], splits: tuple[str, str], shared: Sequence[str], reason: str):
+        super().__init__(path, shared[0], reason)
+        self.splits, self.shared = splits, tuple(shared)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from litevl.data.annotations import AnnotationError, VideoCaptions
+from litevl.data.annotations import AnnotationError, MissingAnnotationsError, VideoCaptions
 from litevl.data.retrieval_set import CaptionMode, RetrievalSet, counts, overlap_notes
 from litevl.data.split_files import (
     Captioned,
@@ -62,6 +62,11 @@ class Benchmark:
     """Seconds after which the annotators saw no more of a video."""
     name: Name = plain_name
 
+    def usual_counts(self, split: Split, name: str) -> tuple[tuple[int, ...] | None, int | None]:
+        """What `usual` says of a split made of the files' split `name`; None where the data set has no such split."""
+        names = (name, *self.splits[split][:1])
+        return next((self.usual[each] for each in names if each in self.usual), (None, None))
+
 
 @dataclass(frozen=True)
 class _Source:
@@ -116,7 +121,7 @@ def load_benchmark(
         missing = [split for split in wanted if split not in sources and split != "val"]
         seen = ", ".join(f"{file.path.relative_to(root)} ({file.schema})" for file in found) or "no annotation file"
         reasons = "".join(f"; {error}" for error in errors)
-        raise AnnotationError(
+        raise MissingAnnotationsError(
             root,
             "",
             f"expected annotations that make the split {' and '.join(missing)} of {benchmark.dataset}"
@@ -264,14 +269,13 @@ class _Reading:
         return [video for video in videos if video in said.captions]
 
     def _compare(self, split: Split, source: _Source, videos: dict[str, VideoCaptions]) -> None:
-        names = (source.name, *self._benchmark.splits[split][:1])
-        usual = next((self._benchmark.usual[name] for name in names if name in self._benchmark.usual), None)
+        usual = self._benchmark.usual_counts(split, source.name)
         number, captions = counts(videos.values())
         other = SIZES.get((split, number), self._benchmark.dataset)
         if other != self._benchmark.dataset:
             reason = f"expected {self._benchmark.dataset}, got {number} videos, which is {other}; choose its dataset"
-            raise AnnotationError(source.captions.path, "", reason)
-        if usual is not None and (number not in usual[0] or usual[1] not in (None, captions)):
+            raise MissingAnnotationsError(source.captions.path, "", reason)
+        if usual[0] is not None and (number not in usual[0] or usual[1] not in (None, captions)):
             expected = " or ".join(map(str, usual[0])) + ("" if usual[1] is None else f" and {usual[1]}")
             self._notes.append(
                 f"{split} ({source.name}) has {number} videos and {captions} captions, usually {expected}"

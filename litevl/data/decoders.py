@@ -3,12 +3,12 @@
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Iterator
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import av
 import numpy as np
-import torch
 from av.video.reformatter import Colorspace
 from jaxtyping import Float64, Int64, UInt8
 
@@ -55,7 +55,9 @@ def installed(name: DecoderName) -> bool:
 
 def decoding_threads() -> int:
     """Threads for one decoder: 1 in a DataLoader worker, whose siblings use the other cores; else 0, FFmpeg chooses."""
-    return 0 if torch.utils.data.get_worker_info() is None else 1
+    # Whoever is a worker has this imported; who only looks at files need not wait for torch.
+    data: Any = sys.modules.get("torch.utils.data")
+    return 0 if data is None or data.get_worker_info() is None else 1
 
 
 def decord_obstacle(index: VideoIndex) -> str | None:

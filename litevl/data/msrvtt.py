@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, get_args
 
-from litevl.data.annotations import AnnotationError, VideoCaptions
+from litevl.data.annotations import AnnotationError, MissingAnnotationsError, VideoCaptions
 from litevl.data.msrvtt_files import (
     AnnotationFile,
     Format,
@@ -94,7 +94,7 @@ def load_msrvtt(
                 reasons.append(f"{'+'.join(dict.fromkeys(file.format for file in group))}: {error}")
     found = ", ".join(str(file.path.relative_to(root)) for file in files) or "no annotation file at all"
     why = "; ".join(dict.fromkeys(reasons))
-    raise AnnotationError(
+    raise MissingAnnotationsError(
         root,
         "",
         f"expected annotations that make the splits train={train_split}, test={test_split}; found {found}"
@@ -252,7 +252,7 @@ class _Splits:
             got = counts(videos.values())
             others = {number: other for (each, other), (number, _) in USUAL.items() if each == split and other != size}
             if split in self._untagged and got[0] in others:
-                raise AnnotationError(
+                raise MissingAnnotationsError(
                     root, "", f"expected the {split} split {size}, got {got[0]} videos, which is {others[got[0]]}"
                 )
             if got != usual:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from litevl.data.annotations import VIDEO_EXTENSIONS, AnnotationError, VideoCaptions, need
+from litevl.data.annotations import VIDEO_EXTENSIONS, AnnotationError, MissingAnnotationsError, VideoCaptions, need
 from litevl.data.benchmark import ORDER, Split
 from litevl.data.lsmdc import is_lsmdc, lsmdc_records
 from litevl.data.records import TABLES, TEXT_KEYS, VIDEO_KEYS, pick_key, read_records
@@ -74,7 +74,7 @@ def load_own(
     for split in wanted:
         if not reading.clips[split]:
             read = ", ".join(str(path) for path in slots)
-            raise AnnotationError(
+            raise MissingAnnotationsError(
                 root,
                 "",
                 f"expected {split} clips, got none in {read}; mark them in a column split, or give {split}_file",
@@ -104,7 +104,7 @@ def _slots(root: Path, given: dict[Split, Path], training: bool) -> dict[Path, s
         return {tables[0]: set()}
     if not slots:
         seen = ", ".join(str(path.relative_to(root)) for path in tables) or "none"
-        raise AnnotationError(
+        raise MissingAnnotationsError(
             root,
             "",
             "expected train.csv, val.csv and test.csv (or .tsv, .jsonl, .json), or one table with a column split; "

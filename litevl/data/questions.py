@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from litevl.data.annotations import AnnotationError, read_text, video_name
+from litevl.data.annotations import AnnotationError, LeakError, MissingAnnotationsError, read_text, video_name
 from litevl.data.paths import VideoFolder
 from litevl.data.question_files import (
     Dataset,
@@ -99,7 +99,7 @@ def load_questions(
                 continue
             return _load(root, dataset, chosen, files)
     found = ", ".join(str(file.path.relative_to(root)) for file in files) or "no file of questions at all"
-    raise AnnotationError(
+    raise MissingAnnotationsError(
         root,
         "",
         f"expected questions to {'train and test' if training else 'test'} on"
@@ -214,7 +214,7 @@ def _count_notes(root: Path, dataset: Dataset, splits: _Splits) -> list[str]:
         for other, counts in USUAL.items():
             for another, count in counts.items():
                 if len(questions) == count:
-                    raise AnnotationError(
+                    raise MissingAnnotationsError(
                         root,
                         "",
                         f"expected {dataset}'s {split} questions, got {count}, which is the number of {other}'s "
@@ -240,8 +240,9 @@ def _leaks(root: Path, dataset: Dataset, splits: _Splits) -> list[str]:
             again = [q for q in splits[other] if (q.video_id, q.question) in asked]
             if dataset != "own" or again:
                 what = f"{len(again)} questions" if dataset == "own" else f"{len(shared)} videos"
-                place = again[0].video_id if dataset == "own" else shared[0]
-                raise AnnotationError(root, place, f"{what} are both in {one} and {other}; use splits that share none")
+                videos = list(video_ids(again)) if dataset == "own" else shared
+                reason = f"{what} are both in {one} and {other}; use splits that share none"
+                raise LeakError(root, (one, other), videos, reason)
             notes.append(f"{len(shared)} videos are both in {one} and {other}: accuracy is on known videos")
         else:
             notes.append(

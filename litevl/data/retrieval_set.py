@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from litevl.data.annotations import AnnotationError, VideoCaptions
+from litevl.data.annotations import LeakError, VideoCaptions
 
 CaptionMode = Literal["one", "many", "paragraph"]
 """How the captions of a test video are queries: `one`, it has but one; `many`, each is a query of its own, and the
@@ -65,13 +65,12 @@ def overlap_notes(root: str | os.PathLike[str], train: Set[str], val: Set[str], 
     """Refuse videos that are both trained and evaluated on; note those of the test split that select the model.
 
     Raises:
-        AnnotationError: a video of the training split is in another one.
+        LeakError: a video of the training split is in another one.
     """
-    for name, one, other in (("train and test", train, test), ("train and val", train, val)):
-        if shared := sorted(one & other):
-            raise AnnotationError(
-                root, shared[0], f"{len(shared)} videos are both in {name}; use splits that share none"
-            )
+    for name, other in (("test", test), ("val", val)):
+        if shared := sorted(train & other):
+            reason = f"{len(shared)} videos are both in train and {name}; use splits that share none"
+            raise LeakError(root, ("train", name), shared, reason)
     if both := val & test:
         return [f"{len(both)} of {len(val)} validation videos are test videos: selecting on them is on test"]
     return []

@@ -12,7 +12,7 @@ from litevl.data.decoders import DecoderName, FrameReader, PyAVReader, decord_ob
 from litevl.data.sampling import Sampling, frame_indices
 from litevl.data.video_index import VideoError, VideoIndex, index_video
 
-__all__ = ["Decoder", "VideoError", "read_frames"]
+__all__ = ["Decoder", "VideoError", "read_frames", "read_indexed_frames"]
 
 Decoder = Literal["auto", "decord", "pyav", "torchcodec"]
 
@@ -51,7 +51,19 @@ def read_frames(
         ImportError: a decoder asked for by name is not installed.
         ValueError: arguments out of range.
     """
-    index = index_video(path)
+    return read_indexed_frames(index_video(path), num_frames, sampling, decoder, rng, start, end)
+
+
+def read_indexed_frames(
+    index: VideoIndex,
+    num_frames: int,
+    sampling: Sampling = "midpoint",
+    decoder: Decoder = "auto",
+    rng: np.random.Generator | None = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> UInt8[np.ndarray, "time height width 3"]:
+    """As `read_frames`, of a file whose index is known."""
     if decoder != "auto":
         return _read(open_reader(decoder, index), index, num_frames, sampling, rng, start, end, decoder)
     chosen: DecoderName = "decord" if installed("decord") and decord_obstacle(index) is None else "pyav"
