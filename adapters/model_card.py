@@ -16,7 +16,11 @@ CARD_NAME = "README.md"
 LORA, BACKBONE = "lora", "backbone"
 """The folders of a run that hold what was trained beside the adapters: LoRA as peft writes it, the whole backbone."""
 OURS = "library_name: litevl"
-TASK_MODELS = {"retrieval": "VideoTextRetrieval"}
+TASK_MODELS = {
+    "retrieval": "VideoTextRetrieval",
+    "vqa": "VideoQuestionAnswering",
+    "captioning": "VideoCaptioning",
+}
 SETTINGS = ("pooling", LORA, "preprocessing", "evaluation", "protocol")
 LEGEND = "t2v is text to video, v2t video to text; r1, r5, r10: recall in percent; mdr, mnr: median and mean rank."
 WEIGHT_FILES = (".pth", ".pt", ".bin", ".safetensors")
@@ -138,6 +142,7 @@ def _example(config: dict[str, Any], place: str) -> list[str]:
     if task:
         pooling = PoolingConfig(**(config.get("pooling") or {}))
         heads = ', heads="copied"' if config.get("heads") == "copied" else ""
+        heads += f", classes={config['classes']}" if config.get("classes") else ""
         lines += [f"plug(blip, {_call(adapter)})", f"model = {task}(blip, {_call(pooling)}{heads}).eval()"]
     inside = "  # from inside this folder" if place == "." else ""
     return [*imports, "", *lines, f'load_adapters({"model" if task else "blip"}, "{place}"){inside}']

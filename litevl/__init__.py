@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from litevl.blip import load_blip
-    from litevl.models import VideoQuestionAnswering, VideoTextRetrieval
+    from litevl.models import VideoCaptioning, VideoQuestionAnswering, VideoTextRetrieval
 
-__all__ = ["VideoQuestionAnswering", "VideoTextRetrieval", "load_blip"]
+__all__ = ["VideoCaptioning", "VideoQuestionAnswering", "VideoTextRetrieval", "load_blip"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
         from litevl.blip import load_blip
 
         return load_blip
-    if name in ("VideoQuestionAnswering", "VideoTextRetrieval"):
+    if name in ("VideoCaptioning", "VideoQuestionAnswering", "VideoTextRetrieval"):
         from litevl import models
 
         return getattr(models, name)

@@ -1,6 +1,6 @@
 """Pre-train the small BLIP that ships with litevl, on still pictures and captions of the small world. No video.
 
-    python recipes/pretrain_small_blip.py --output-dir litevl/blip/embedded
+    python recipes/pretrain_small_blip.py --output-dir litevl/blip/embedded/retrieval
 
 The model is transformers' BlipForImageTextRetrieval with every part small: a ViT of 4 blocks x 128 for 48-pixel
 pictures, a text encoder of 3 layers x 128 with cross-attention. Pictures come in pairs that differ in one detail, often
@@ -26,6 +26,7 @@ import json
 import math
 import random
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import BlipConfig, BlipForImageTextRetrieval, PreTrainedTokenizerBase
 
+from litevl.adapters import stock_state_dict
 from litevl.blip import enc_token_id, load_tokenizer, repair
 from litevl.corpus.captions import vocabulary
 from litevl.corpus.meaning import CLUTTER
@@ -50,15 +52,29 @@ Pairs = list[tuple[Still, Still]]
 
 
 @dataclass(frozen=True)
-class Config:
+class Schedule:
+    """How long and how fast a small BLIP is trained."""
+
+    steps: int = 3000
+    """Optimizer steps."""
+    muon_lr: float = 0.01
+    """Peak learning rate of the blocks' weight matrices; linear warm-up, then a cosine to zero."""
+    lr: float = 1e-3
+    """Peak learning rate of everything else."""
+    warmup: int = 60
+    """Steps of warm-up."""
+    weight_decay: float = 0.01
+    """Of matrices."""
+
+
+@dataclass(frozen=True)
+class Config(Schedule):
     """What is trained, for how long, and where it goes."""
 
     output_dir: Path = Path("runs/small_blip")
     """Folder for config.json, model.safetensors, vocab.txt and training.json."""
     seed: int = 0
     """Seeds the pictures, the weights and the choice of negatives."""
-    steps: int = 3000
-    """Optimizer steps."""
     pairs: int = 32
     """Pairs of near-duplicate pictures in a batch: 32 pairs are 64 pictures."""
     masked_pairs: int = 16
@@ -73,14 +89,6 @@ class Config:
     """Share of the steps with plain pictures only."""
     clutter_full: float = 0.6
     """Share of the steps after which distractors and backgrounds are as frequent as in the clips."""
-    muon_lr: float = 0.01
-    """Peak learning rate of the blocks' weight matrices; linear warm-up, then a cosine to zero."""
-    lr: float = 1e-3
-    """Peak learning rate of everything else."""
-    warmup: int = 60
-    """Steps of warm-up."""
-    weight_decay: float = 0.01
-    """Of matrices."""
     patch_size: int = 12
     """Side of a patch; the picture has 48 pixels."""
     vision_layers: int = 4
@@ -235,7 +243,7 @@ def evaluate(model: SmallBlip, pairs: Pairs, gallery: int = 200) -> dict[str, fl
     return {name: round(value, 4) for name, value in metrics.items()}
 
 
-def optimizers(model: SmallBlip, config: Config) -> list[torch.optim.Optimizer]:
+def optimizers(model: nn.Module, config: Schedule) -> list[torch.optim.Optimizer]:
     """Muon for the weight matrices of the blocks, AdamW for embeddings, heads, norms and biases."""
     named = list(model.named_parameters())
     blocks = [p for name, p in named if p.ndim == 2 and ".layer" in name]
@@ -248,36 +256,23 @@ def optimizers(model: SmallBlip, config: Config) -> list[torch.optim.Optimizer]:
     return [muon, torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))]
 
 
-def schedule(step: int, config: Config) -> float:
+def schedule(step: int, config: Schedule) -> float:
     """Give the learning rate at a step as a share of its peak."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     return 0.5 * (1 + math.cos(math.pi * (step - config.warmup) / max(1, config.steps - config.warmup)))
 
 
-def main(config: Config) -> dict[str, float]:
-    """Train, round the weights to float16, measure on held-out stills, save.
-
-    Returns:
-        The metrics, as in training.json.
-    """
+def optimize(model: nn.Module, config: Schedule, step_losses: Callable[[int], dict[str, Tensor]]) -> None:
+    """Train on the sum of the losses of each step, with a bar that says how long it still takes."""
     started = time.time()
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    rng, generator = random.Random(config.seed), torch.Generator().manual_seed(config.seed)
-    config.output_dir.mkdir(parents=True, exist_ok=True)
-    (config.output_dir / "vocab.txt").write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
-    model = SmallBlip(config, load_tokenizer(config.output_dir / "vocab.txt")).train()
     steppers = optimizers(model, config)
     rates = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: schedule(step, config)) for each in steppers]
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task("pre-training", total=config.steps)
         for step in range(config.steps):
-            share = step / config.steps
-            ramp = (share - config.clutter_from) / max(1e-9, config.clutter_full - config.clutter_from)
-            pairs = still_pairs(rng, config.pairs, clutter=CLUTTER * min(1.0, max(0.0, ramp)))
-            results = losses(model, config, pairs, share >= config.matching_from, generator)
+            results = step_losses(step)
             model.zero_grad()
             torch.stack(list(results.values())).sum().backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -293,24 +288,46 @@ def main(config: Config) -> dict[str, float]:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half())
+
+
+def main(config: Config) -> dict[str, float]:
+    """Train, round the weights to float16, measure on held-out stills, save.
+
+    Returns:
+        The metrics, as in training.json.
+    """
+    started = time.time()
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    rng, generator = random.Random(config.seed), torch.Generator().manual_seed(config.seed)
+    config.output_dir.mkdir(parents=True, exist_ok=True)
+    (config.output_dir / "vocab.txt").write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
+    model = SmallBlip(config, load_tokenizer(config.output_dir / "vocab.txt")).train()
+
+    def step_losses(step: int) -> dict[str, Tensor]:
+        share = step / config.steps
+        ramp = (share - config.clutter_from) / max(1e-9, config.clutter_full - config.clutter_from)
+        pairs = still_pairs(rng, config.pairs, clutter=CLUTTER * min(1.0, max(0.0, ramp)))
+        return losses(model, config, pairs, share >= config.matching_from, generator)
+
+    optimize(model, config, step_losses)
     metrics = evaluate(model.eval(), still_pairs(random.Random(TEST_SEED), config.test_pairs, test=True))
     metrics["temperature"] = round(model.temperature().item(), 5)
     metrics["seconds"] = round(time.time() - started)
-    save(model, config, metrics)
+    save(model.blip, config, config.output_dir, "recipes/pretrain_small_blip.py", metrics)
     print(json.dumps(metrics, indent=2))
     return metrics
 
 
-def save(model: SmallBlip, config: Config, metrics: dict[str, float]) -> None:
+def save(blip: Any, config: Any, folder: Path, recipe: str, metrics: dict[str, float]) -> None:
     """Write config.json, the weights as float16 and training.json; vocab.txt is there already."""
-    model.blip.config.architectures = ["BlipForImageTextRetrieval"]
-    model.blip.config.save_pretrained(config.output_dir)
-    weights = {name: tensor.half().contiguous() for name, tensor in model.blip.state_dict().items()}
-    save_file(weights, config.output_dir / "model.safetensors", metadata={"format": "pt"})
+    blip.config.architectures = [type(blip).__name__]
+    blip.config.save_pretrained(folder)
+    weights = {name: tensor.half().contiguous() for name, tensor in stock_state_dict(blip).items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     settings = {name: value for name, value in asdict(config).items() if name != "output_dir"}
-    record: dict[str, Any] = {"recipe": "recipes/pretrain_small_blip.py", "torch": torch.__version__.split("+")[0]}
-    record |= {"config": settings, "metrics": metrics}
-    (config.output_dir / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    record = {"recipe": recipe, "torch": torch.__version__.split("+")[0], "config": settings, "metrics": metrics}
+    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

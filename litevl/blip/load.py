@@ -38,9 +38,9 @@ def load_blip(
     """Load a BLIP for video: transformers' model in eval mode, repaired, every weight placed.
 
     Args:
-        source: "embedded" (the small BLIP that ships with litevl), a hub id ("Salesforce/blip-itm-base-coco"), a
-            transformers folder, or a file: Salesforce's original `.pth` or LAVIS's, or transformers' weights.
-            Only a hub id touches the network.
+        source: "embedded" (the small BLIP that ships with litevl, one for each task), a hub id
+            ("Salesforce/blip-itm-base-coco"), a transformers folder, or a file: Salesforce's original `.pth` or
+            LAVIS's, or transformers' weights. Only a hub id touches the network.
         task: "retrieval", "vqa" or "captioning"; None takes what the checkpoint is for (retrieval for a
             pre-training checkpoint, which has the parts of all three).
         image_size: Side of the square images in pixels, a multiple of the patch size; where it differs from the
@@ -61,7 +61,7 @@ def load_blip(
         RuntimeError: transformers is older than 5.0.
     """
     _require_transformers()
-    found = find_source(source)
+    found = find_source(source, task)
     folder, revision = folder_of(found)
     raw = read_tensors(found.path) if folder is None else read_folder(folder, found.label)
     translation = conversion.translate(raw, found.label)

@@ -26,23 +26,26 @@ class Source:
     label: str
 
 
-def find_source(source: str | Path) -> Source:
+def find_source(source: str | Path, task: str | None = None) -> Source:
     """Tell what a source is, without touching the network.
 
     Args:
         source: "embedded", an existing folder or file, or a hub id ("owner/name"). A string with a suffix, more
             than one slash, a backslash, or a leading `.` or `~` is a path and never a hub id.
+        task: "retrieval", "vqa" or "captioning": which of the embedded models; None is retrieval.
 
     Raises:
         CheckpointError: There is nothing at that path, or the string is none of these.
     """
     if source == EMBEDDED:
-        if not (EMBEDDED_FOLDER / "config.json").is_file():
+        folder = EMBEDDED_FOLDER / (task or "retrieval")
+        if not (folder / "config.json").is_file():
             raise CheckpointError(
-                f"expected the embedded BLIP in {EMBEDDED_FOLDER}, found none; make it with "
-                "`python recipes/pretrain_small_blip.py`, or install the package again"
+                f"expected the embedded BLIP in {folder}, found none; make it with `python "
+                f"recipes/pretrain_small_{'blip' if folder.name == 'retrieval' else 'decoder'}.py`, or install the "
+                "package again"
             )
-        return Source("embedded", EMBEDDED_FOLDER, EMBEDDED)
+        return Source("embedded", folder, EMBEDDED)
     path = Path(source).expanduser()
     if path.is_dir():
         return Source("folder", path, str(source))

@@ -86,6 +86,19 @@ def clip_questions(clips: Sequence[PlannedClip], seed: int = 0) -> list[ClipQues
     return [question for clip in clips for question in found[clip.video_id]]
 
 
+def picture_questions(meaning: Meaning, rng: random.Random, count: int) -> list[Asked]:
+    """Questions about a still picture of a meaning, in the words in which clips are asked about.
+
+    Things are not counted where the picture shows one of them twice, before and after.
+    """
+    one, other = rng.sample(sorted(_pair(meaning), key=Thing.key), 2)
+    asked = [*_about_kind(meaning, one, other), *_about_looks(meaning, one, other)]
+    if meaning.kind not in ("grow", "shrink", "turn"):
+        numbers = _about_number(meaning)
+        asked += _draw(numbers, 2, rng)
+    return _draw(asked, count, rng)
+
+
 def _pair(meaning: Meaning) -> tuple[Thing, Thing]:
     """The two things that a reversal or a near-duplicate exchanges, without their sizes."""
     other = meaning.third if meaning.kind == "turn" and meaning.third else meaning.second

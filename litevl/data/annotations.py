@@ -9,7 +9,7 @@ import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 VIDEO_EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "3gp", "flv", "wmv", "gif")
 """In the order in which they are tried; the first five are those of the datasets' own releases."""
@@ -44,6 +44,27 @@ class LeakError(AnnotationError):
     def __init__(self, path: str | os.PathLike[str], splits: tuple[str, str], shared: Sequence[str], reason: str):
         super().__init__(path, shared[0], reason)
         self.splits, self.shared = splits, tuple(shared)
+
+
+@runtime_checkable
+class VideoSource(Protocol):
+    """A video, or a segment of one: what there must be to know of it to read its frames."""
+
+    @property
+    def video_id(self) -> str:
+        """Its name, which no other has."""
+
+    @property
+    def key(self) -> str:
+        """What to look for in the folder of the videos."""
+
+    @property
+    def start(self) -> float | None:
+        """Seconds into the file at which a segment begins."""
+
+    @property
+    def end(self) -> float | None:
+        """Seconds into the file before which a segment ends."""
 
 
 @dataclass(frozen=True)

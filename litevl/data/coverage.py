@@ -5,15 +5,16 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from rich.progress import track
 
-from litevl.data.annotations import VideoCaptions
+from litevl.data.annotations import VideoSource
 from litevl.data.paths import VideoFolder
 from litevl.data.video import Decoder, VideoError, read_frames
 
 BadVideoPolicy = Literal["error", "skip"]
+Source = TypeVar("Source", bound=VideoSource)
 
 
 class UnusableVideosError(Exception):
@@ -64,7 +65,7 @@ class Coverage:
 
 
 def find_bad_videos(
-    videos: Sequence[VideoCaptions],
+    videos: Sequence[VideoSource],
     root: VideoFolder | str | os.PathLike[str],
     *,
     decode: bool = False,
@@ -95,7 +96,7 @@ def find_bad_videos(
         except VideoError as error:
             paths.append(error)
 
-    def reason(video: VideoCaptions, path: Path | VideoError) -> str | None:
+    def reason(video: VideoSource, path: Path | VideoError) -> str | None:
         if isinstance(path, VideoError):
             return str(path)
         try:
@@ -114,8 +115,8 @@ def find_bad_videos(
 
 
 def apply_policy(
-    videos: Sequence[VideoCaptions], bad: Sequence[BadVideo], policy: BadVideoPolicy = "error"
-) -> tuple[list[VideoCaptions], Coverage]:
+    videos: Sequence[Source], bad: Sequence[BadVideo], policy: BadVideoPolicy = "error"
+) -> tuple[list[Source], Coverage]:
     """Go on without the bad videos of a split, or not at all. Never with others in their place.
 
     Args:

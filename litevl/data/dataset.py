@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from litevl.data.annotations import VideoCaptions
+from litevl.data.annotations import VideoCaptions, VideoSource
 from litevl.data.coverage import (
     BadVideo,
     BadVideoPolicy,
@@ -90,8 +90,8 @@ class CaptionedVideoBatch(TypedDict):
     """Why each of them is bad."""
 
 
-class _Frames:
-    """How both datasets come from a video to its pixels."""
+class ClipReader:
+    """How a dataset comes from a video to its pixels."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class _Frames:
         self._num_frames, self._size = num_frames, preprocess.image_size
         self._decoder, self._sampling, self._policy = decoder, sampling, on_bad_video
 
-    def read(self, video: VideoCaptions, rng: np.random.Generator | None) -> tuple[Tensor, str | None]:
+    def read(self, video: VideoSource, rng: np.random.Generator | None) -> tuple[Tensor, str | None]:
         """Pixels and None, or, where bad videos are skipped, no pixels and the reason."""
         try:
             path = self._folder.resolve(video.key)
@@ -142,7 +142,7 @@ class VideoDataset(Dataset[VideoItem]):
 
     def __init__(
         self,
-        videos: Sequence[VideoCaptions],
+        videos: Sequence[VideoSource],
         root: VideoFolder | str | os.PathLike[str],
         num_frames: int,
         preprocess: PreprocessConfig,
@@ -153,7 +153,7 @@ class VideoDataset(Dataset[VideoItem]):
         if sampling == "random":
             raise ValueError("expected a sampling that gives the same frames each time, got 'random'")
         self.videos = tuple(videos)
-        self._frames = _Frames(root, num_frames, preprocess, decoder, sampling, on_bad_video)
+        self._frames = ClipReader(root, num_frames, preprocess, decoder, sampling, on_bad_video)
 
     def __len__(self) -> int:
         """Videos in the split, bad ones too."""
@@ -203,7 +203,7 @@ class CaptionedVideoDataset(Dataset[CaptionedVideoItem]):
         if captions not in ("one", "all"):
             raise ValueError(f"expected captions 'one' or 'all', got {captions!r}")
         self.videos = tuple(videos)
-        self._frames = _Frames(root, num_frames, preprocess, decoder, sampling, on_bad_video)
+        self._frames = ClipReader(root, num_frames, preprocess, decoder, sampling, on_bad_video)
         self._seed = seed
         self._rows: list[tuple[int, int | None]] = [
             (place, number)
@@ -245,7 +245,7 @@ def collate_videos(items: Sequence[VideoItem]) -> VideoBatch:
     return {
         "index": torch.tensor([item["index"] for item in good], dtype=torch.int64),
         "video_id": [item["video_id"] for item in good],
-        "frames": _stack([item["frames"] for item in good], items[0]["frames"]),
+        "frames": stack([item["frames"] for item in good], items[0]["frames"]),
         "bad": [item["video_id"] for item in items if item["bad"] is not None],
         "reasons": [item["bad"] for item in items if item["bad"] is not None],
     }
@@ -258,11 +258,12 @@ def collate_captioned(items: Sequence[CaptionedVideoItem]) -> CaptionedVideoBatc
         "video_index": torch.tensor([item["video_index"] for item in good], dtype=torch.int64),
         "video_id": [item["video_id"] for item in good],
         "caption": [item["caption"] for item in good],
-        "frames": _stack([item["frames"] for item in good], items[0]["frames"]),
+        "frames": stack([item["frames"] for item in good], items[0]["frames"]),
         "bad": [item["video_id"] for item in items if item["bad"] is not None],
         "reasons": [item["bad"] for item in items if item["bad"] is not None],
     }
 
 
-def _stack(frames: list[Tensor], like: Tensor) -> Tensor:
+def stack(frames: list[Tensor], like: Tensor) -> Tensor:
+    """Frames of a batch, of none where all its videos are bad."""
     return torch.stack(frames) if frames else like.new_empty((0, *like.shape))

@@ -22,15 +22,16 @@ FOLDERS: dict[Dataset, str] = {
 CATEGORIES = {0: "static", 1: "order of movement", 2: "order of appearance", 3: "event"}
 
 
-def in_corpus(config: RetrievalDataConfig, corpus: Path) -> RetrievalDataConfig:
+def in_corpus(config: RetrievalDataConfig, corpus: Path, folder: str | None = None) -> RetrievalDataConfig:
     """The settings that read a config's data set from the corpus, all of whose clips are in one folder.
 
     Args:
         config: without a root.
         corpus: the corpus's folder.
+        folder: of the annotation files in it, where they are not those of retrieval.
     """
     videos = corpus if config.videos is None else config.videos
-    found = replace(config, root=corpus / FOLDERS[config.dataset], videos=videos)
+    found = replace(config, root=corpus / (FOLDERS[config.dataset] if folder is None else folder), videos=videos)
     return replace(found, train_split="full", test_split="full") if config.dataset == "msrvtt" else found
 
 

@@ -1,30 +1,21 @@
 """The data of a text-video retrieval run: splits, files, coverage, and the galleries to evaluate."""
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.utils.data import DataLoader
-
 from litevl.corpus import ensure_corpus
 
 from .annotations import VideoCaptions
+from .clips import Clips
 from .coverage import Coverage, apply_policy, find_bad_videos
-from .dataset import VideoDataset, collate_videos
 from .embedded import corpus_facts, in_corpus
 from .paths import VideoFolder
-from .preprocess import PreprocessConfig, normalize
 from .retrieval_config import RetrievalDataConfig, find_set
 from .retrieval_set import CaptionMode
 
 __all__ = ["Gallery", "RetrievalData", "RetrievalDataConfig", "Split", "load_retrieval_data"]
-
-logger = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test"]
 QUERIES = {"one": "a caption a query", "many": "each caption a query", "paragraph": "a paragraph a query"}
@@ -80,20 +71,24 @@ class RetrievalData:
         return self.coverage[split].without(v.video_id for v in self.splits[split] if v.video_id not in come)
 
 
-def load_retrieval_data(config: RetrievalDataConfig, *, training: bool = True, progress: bool = True) -> RetrievalData:
+def load_retrieval_data(
+    config: RetrievalDataConfig, *, training: bool = True, progress: bool = True, corpus_folder: str | None = None
+) -> RetrievalData:
     """Finds the annotations and the files of every split, and applies the policy for what is missing.
 
     Args:
         config: where, which splits, and the policy.
         training: False asks for the test split alone, for which its own annotation file is enough.
         progress: show progress bars.
+        corpus_folder: without a root, the folder of the embedded corpus's annotation files, where they are not those
+            of retrieval.
 
     Raises:
         AnnotationError: no annotations that make the splits, or damaged ones.
         UnusableVideosError: a video is missing or unreadable under the policy `error`; the first ones are named.
         ValueError: a setting of another data set, or a caption mode that this one is not evaluated in.
     """
-    asked = in_corpus(config, ensure_corpus(progress=progress)) if config.root is None else config
+    asked = in_corpus(config, ensure_corpus(progress=progress), corpus_folder) if config.root is None else config
     root = asked.root
     assert root is not None
     found = find_set(asked, root, training=training)
@@ -132,46 +127,20 @@ def load_retrieval_data(config: RetrievalDataConfig, *, training: bool = True, p
     )
 
 
-class Gallery:
-    """The videos and texts of a split, and this process's share of the videos as preprocessed clips.
+class Gallery(Clips):
+    """The texts of a split, and this process's share of its videos as preprocessed clips."""
 
-    Iterating gives batches of video ids and pixels on `device`; a video that can't be decoded follows the policy, and
-    under `skip` it is named in the log and does not come.
-    """
-
-    def __init__(
-        self,
-        data: RetrievalData,
-        split: Split,
-        *,
-        num_frames: int,
-        preprocess: PreprocessConfig,
-        batch_size: int,
-        workers: int,
-        device: torch.device,
-        process: int = 0,
-        processes: int = 1,
-    ):
+    def __init__(self, data: RetrievalData, split: Split, **options: Any):
+        """Takes the options of `Clips` that the data does not settle."""
         videos = data.splits[split]
         self.texts = [caption for video in videos for caption in video.captions]
         self.text_ids = [video.video_id for video in videos for _ in video.captions]
-        share = torch.arange(len(videos)).tensor_split(processes)[process].tolist()
-        self.num_videos = len(share)
-        self.preprocess, self.device = preprocess, device
-        dataset = VideoDataset(
-            [videos[i] for i in share],
+        settings = data.config
+        super().__init__(
+            videos,
             data.folder,
-            num_frames,
-            preprocess,
-            decoder=data.config.decoder,
-            sampling=data.config.sampling,
-            on_bad_video=data.config.on_bad_video,
+            decoder=settings.decoder,
+            sampling=settings.sampling,
+            on_bad_video=settings.on_bad_video,
+            **options,
         )
-        self.loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=collate_videos)
-
-    def __iter__(self) -> Iterator[tuple[list[str], Float[Tensor, "batch time 3 height width"]]]:
-        for batch in self.loader:
-            for video_id, reason in zip(batch["bad"], batch["reasons"], strict=True):
-                logger.warning("left out of the evaluation: %s: %s", video_id, reason)
-            if batch["video_id"]:
-                yield batch["video_id"], normalize(batch["frames"].to(self.device), self.preprocess)

@@ -10,6 +10,14 @@ from rich.table import Table
 
 COLUMNS = ("r1", "r5", "r10", "mdr", "mnr")
 TITLES = {"r1": "R@1", "r5": "R@5", "r10": "R@10", "mdr": "MdR", "mnr": "MnR"}
+CAPTION_TITLES = {
+    "cider": "CIDEr",
+    "bleu4": "BLEU-4",
+    "bleu1": "BLEU-1",
+    "rouge_l": "ROUGE-L",
+    "equal_to_reference": "equal to a reference",
+    "order_accuracy": "told from its reversal (chance 50)",
+}
 
 
 def retrieval_table(rows: Mapping[str, Mapping[str, Any]], title: str, caption: str) -> Table:
@@ -71,8 +79,55 @@ def show_retrieval(metrics: Mapping[str, Any]) -> None:
     if any(values["order_accuracy"] for values in results.values()):
         tables.append(category_table(results))
     show(*tables)
-    if protocol["selected_on"] == "test":
-        print("note: the epoch was selected on the test split, so the figures above are optimistic")
+
+
+def show_answers(metrics: Mapping[str, Any]) -> None:
+    """Prints accuracies as a table: a row for all questions and for each type, a column for each model, the ceiling."""
+    protocol, results = metrics["protocol"], metrics["results"]
+    first = next(iter(results.values()))
+    inference = {"rank": f"top {protocol['k']} by first token ranked", "generate": "written", "classify": "classified"}
+    listed = f"{protocol['answers']} answers, {protocol['answer_source']}"
+    caption = (
+        f"{protocol['dataset']}: {first['coverage']}; all {first['questions']} questions count, {first['answered']} "
+        f"answered; {inference[protocol['inference']]}, {listed}; {protocol['num_frames']} frames of "
+        f"{protocol['image_size']} px, {protocol['sampling']}; selected on {protocol['selected_on']}; backbone "
+        f"{protocol['backbone_source']} {protocol['backbone_fingerprint']}"
+    )
+    table = Table(
+        title="Video question answering, accuracy", caption=caption, title_justify="left", caption_justify="left"
+    )
+    table.add_column("questions")
+    for name in ("number", *results, *(["ceiling of the list"] if "ceiling" in first else [])):
+        table.add_column(name, justify="right")
+    kinds = [name.removeprefix("questions") for name in first if name.startswith("questions")]
+    for kind in kinds:
+        cells = [str(first[f"questions{kind}"]), *(f"{each[f'accuracy{kind}']:.1f}" for each in results.values())]
+        cells += [f"{first[f'ceiling{kind}']:.1f}"] if "ceiling" in first else []
+        table.add_row(kind.removeprefix("_") or "all", *cells)
+    if "order_accuracy" in first:
+        cells = [str(first["order_questions"]), *(f"{each['order_accuracy']:.1f}" for each in results.values())]
+        table.add_row("only order tells", *cells)
+    show(table)
+
+
+def show_captions(metrics: Mapping[str, Any]) -> None:
+    """Prints caption metrics as a table, a row for each model, with some of the captions below."""
+    protocol, results = metrics["protocol"], metrics["results"]
+    first = next(iter(results.values()))
+    caption = (
+        f"{protocol['dataset']}, test {protocol['test_split']}: {first['coverage']}; {first['references']} references; "
+        f"{protocol['num_beams']} beams, prompt {protocol['prompt']!r}; {protocol['num_frames']} frames of "
+        f"{protocol['image_size']} px, {protocol['sampling']}; selected on {protocol['selected_on']}; backbone "
+        f"{protocol['backbone_source']} {protocol['backbone_fingerprint']}; {protocol['tokenizer']}"
+    )
+    table = Table(title="Video captioning", caption=caption, title_justify="left", caption_justify="left")
+    table.add_column("model")
+    names = [name for name in CAPTION_TITLES if name in first]
+    for name in names:
+        table.add_column(CAPTION_TITLES[name], justify="right")
+    for model, values in results.items():
+        table.add_row(model, *(f"{values[name]:.1f}" for name in names))
+    show(table)
 
 
 def show(*tables: Table) -> None:

@@ -1,5 +1,6 @@
 """Task models around a plugged BLIP."""
 
+from .captioning import VideoCaptioning
 from .features import TextFeatures, TokenBatch, VideoFeatures
 from .question_answering import GroundedQuestions, VideoQuestionAnswering
 from .retrieval import VideoTextRetrieval
@@ -8,6 +9,7 @@ __all__ = [
     "GroundedQuestions",
     "TextFeatures",
     "TokenBatch",
+    "VideoCaptioning",
     "VideoFeatures",
     "VideoQuestionAnswering",
     "VideoTextRetrieval",

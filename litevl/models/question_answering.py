@@ -14,9 +14,20 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from litevl.adapters import PoolingConfig, plugged_state, pool_by_text
+from litevl.adapters import Adapter, PoolingConfig
 from litevl.blip import dec_token_id, enc_token_id, repair
 
+from .encoding import (
+    Pixels,
+    encode_rows,
+    log_likelihood,
+    require_plugged,
+    tokenize,
+    tokenizer_of,
+    video_memory,
+    whole,
+    with_first,
+)
 from .features import TokenBatch, VideoFeatures
 
 
@@ -34,6 +45,18 @@ class GroundedQuestions:
         return GroundedQuestions(self.hidden[index], self.attention_mask[index])
 
 
+class AnswerClassifier(Adapter):
+    """A head over a list of answers, on the question's first token: ALPRO's, of two layers (arXiv 2112.09583)."""
+
+    def __init__(self, dim: int, classes: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, classes))
+
+    def forward(self, hidden: Float[Tensor, "questions dim"]) -> Float[Tensor, "questions answers"]:
+        """A logit for each answer of the list."""
+        return self.layers(hidden)
+
+
 class VideoQuestionAnswering(nn.Module):
     """A plugged BLIP for question answering, on videos.
 
@@ -44,6 +67,7 @@ class VideoQuestionAnswering(nn.Module):
         tokenizer: BLIP's tokenizer; by default the one that `load_blip` attached.
         max_question_length: tokens a question is cut to; BLIP uses 35.
         max_answer_length: tokens an answer is cut to, and the most that `generate` writes; BLIP uses 10.
+        classes: also make a classifier over a list of so many answers.
 
     Raises:
         ValueError: if the model is not plugged, answers no questions, has no tokenizer, or pools in another space.
@@ -57,6 +81,7 @@ class VideoQuestionAnswering(nn.Module):
         tokenizer: PreTrainedTokenizerBase | None = None,
         max_question_length: int = 35,
         max_answer_length: int = 10,
+        classes: int | None = None,
     ):
         super().__init__()
         if not hasattr(blip, "text_decoder") or not hasattr(blip, "text_encoder"):
@@ -64,11 +89,8 @@ class VideoQuestionAnswering(nn.Module):
                 "expected a BLIP for question answering (with text_encoder and text_decoder), got "
                 f"{type(blip).__name__}; load a VQA or pre-training checkpoint, or pass task='vqa' to load_blip"
             )
-        if plugged_state(blip) is None:
-            raise ValueError("expected a plugged BLIP, got a stock one; call plug(blip, LiteVLConfig(...))")
-        tokenizer = tokenizer or getattr(blip, "tokenizer", None)
-        if tokenizer is None:
-            raise ValueError("no tokenizer: pass tokenizer=load_tokenizer(...), or load the BLIP with load_blip")
+        require_plugged(blip)
+        tokenizer = tokenizer_of(blip, tokenizer)
         pooling = pooling or PoolingConfig(space="hidden")
         if pooling.mode == "text" and pooling.space != "hidden":
             raise ValueError("pooling.space: a BLIP for question answering has no projected space; expected 'hidden'")
@@ -77,43 +99,40 @@ class VideoQuestionAnswering(nn.Module):
         self.enc_token_id, self.dec_token_id = enc_token_id(tokenizer), dec_token_id(tokenizer)
         self.pooling = pooling
         self.max_question_length, self.max_answer_length = max_question_length, max_answer_length
+        width = blip.config.text_config.hidden_size
+        self.classifier = None if classes is None else AnswerClassifier(width, classes).to(blip.device)
 
     @property
     def device(self) -> torch.device:
         """Where the model's weights are."""
         return self.blip.device
 
-    def encode_video(
-        self, pixels: Float[Tensor, "videos time 3 height width"] | Float[Tensor, "videos 3 height width"]
-    ) -> VideoFeatures:
+    def encode_video(self, pixels: Pixels) -> VideoFeatures:
         """Encodes preprocessed clips; a batch of images counts as clips of one frame. `embed` is the clip's CLS."""
-        rows = self.blip.vision_model(pixel_values=pixels).last_hidden_state
-        state = plugged_state(self.blip)
-        if pixels.ndim == 4 or state is None:
-            return VideoFeatures(rows, rows[:, 0], 1, "clip")
-        return VideoFeatures(rows, rows[:, 0], pixels.shape[1], state.config.cls if state.config else "frame")
+        rows, num_frames, cls = encode_rows(self.blip, pixels)
+        return VideoFeatures(rows, rows[:, 0], num_frames, cls)
 
     def tokenize_questions(self, questions: Sequence[str]) -> TokenBatch:
         """Tokenises and pads to the longest of `questions`."""
-        return self._tokenize(questions, self.max_question_length)
+        return tokenize(self.tokenizer, questions, self.max_question_length, self.device)
 
     def tokenize_answers(self, answers: Sequence[str]) -> TokenBatch:
         """The same for answers, which start with [DEC] and end with [SEP]."""
-        tokens = self._tokenize(answers, self.max_answer_length)
-        return TokenBatch(_with_first(tokens.input_ids, self.dec_token_id), tokens.attention_mask)
+        tokens = tokenize(self.tokenizer, answers, self.max_answer_length, self.device)
+        return TokenBatch(with_first(tokens.input_ids, self.dec_token_id), tokens.attention_mask)
 
     def ground(self, video: VideoFeatures, questions: TokenBatch) -> GroundedQuestions:
         """Lets question i read video i: its tokens, and the rows pooled by the question's own [CLS]."""
-        memory = video.memory if self.pooling.keep_tokens else video.rows[:, :1]
-        if self.pooling.mode != "none":
+        text = video.rows[:, 0]
+        if self.pooling.mode == "text":
             alone = self.blip.text_encoder(input_ids=questions.input_ids, attention_mask=questions.attention_mask)
-            pooled = pool_by_text(video.patches, alone.last_hidden_state[:, 0], None, self.pooling)
-            memory = torch.cat([memory, pooled], dim=1)
+            text = alone.last_hidden_state[:, 0]
+        memory = video_memory(video, text, None, self.pooling)
         output = self.blip.text_encoder(
-            input_ids=_with_first(questions.input_ids, self.enc_token_id),
+            input_ids=with_first(questions.input_ids, self.enc_token_id),
             attention_mask=questions.attention_mask,
             encoder_hidden_states=memory,
-            encoder_attention_mask=torch.ones(memory.shape[:2], dtype=torch.long, device=memory.device),
+            encoder_attention_mask=whole(memory),
         )
         return GroundedQuestions(output.last_hidden_state, questions.attention_mask)
 
@@ -125,10 +144,23 @@ class VideoQuestionAnswering(nn.Module):
 
     def answer_log_likelihood(self, questions: GroundedQuestions, answers: TokenBatch) -> Float[Tensor, "questions"]:
         """The log-likelihood of answer i, its [SEP] included, after question i."""
-        scores = self._decode(questions, answers)[:, :-1].float().log_softmax(dim=-1)
-        following = answers.input_ids[:, 1:]
-        each = scores.gather(-1, following[..., None])[..., 0]
-        return (each * answers.attention_mask[:, 1:]).sum(dim=1)
+        return log_likelihood(self.answer_logits(questions, answers), answers, answers.attention_mask[:, 1:])
+
+    def answer_logits(
+        self, questions: GroundedQuestions, answers: TokenBatch
+    ) -> Float[Tensor, "questions following words"]:
+        """What the decoder makes of each token that follows another in answer i, after question i."""
+        return self._decode(questions, answers)[:, :-1]
+
+    def classify(self, questions: GroundedQuestions) -> Float[Tensor, "questions answers"]:
+        """The classifier's logits over the list of answers.
+
+        Raises:
+            ValueError: the model was made without a classifier.
+        """
+        if self.classifier is None:
+            raise ValueError("expected a model with a classifier; make it with classes=<answers in the list>")
+        return self.classifier(questions.hidden[:, 0])
 
     @torch.no_grad()
     def rank(
@@ -183,14 +215,6 @@ class VideoQuestionAnswering(nn.Module):
             encoder_attention_mask=questions.attention_mask,
             use_cache=False,
         ).logits
-
-    def _tokenize(self, texts: Sequence[str], length: int) -> TokenBatch:
-        batch = self.tokenizer(list(texts), padding="longest", truncation=True, max_length=length, return_tensors="pt")
-        return TokenBatch(batch["input_ids"].to(self.device), batch["attention_mask"].to(self.device))
-
-
-def _with_first(input_ids: Int[Tensor, "texts length"], token: int) -> Int[Tensor, "texts length"]:
-    return torch.cat([torch.full_like(input_ids[:, :1], token), input_ids[:, 1:]], dim=1)
 
 
 def _spans(total: int, size: int) -> list[tuple[int, int]]:

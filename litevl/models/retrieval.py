@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from litevl.adapters import Adapter, PoolingConfig, plugged_state, pool_by_text
+from litevl.adapters import Adapter, PoolingConfig
 from litevl.adapters.text_pooling import pooled_rows, pooling_weights
 from litevl.blip import enc_token_id, repair
 from litevl.precision import full_precision
 
+from .encoding import Pixels, encode_rows, require_plugged, tokenize, tokenizer_of, video_memory, whole, with_first
 from .features import TextFeatures, TokenBatch, VideoFeatures
 
 TEMPERATURE_RANGE = (0.001, 0.5)  # the clamp of BLIP's own training
@@ -71,14 +72,8 @@ class VideoTextRetrieval(nn.Module):
                 f"expected transformers' BLIP, got {type(blip).__name__} of another library, which can be plugged and "
                 "called by its own methods; for VideoTextRetrieval load its checkpoint with load_blip"
             )
-        if plugged_state(blip) is None:
-            raise ValueError(
-                "expected a plugged BLIP, got a stock one; call plug(blip, LiteVLConfig(...)), with layers=() and "
-                "cls='frame' for plain BLIP frame by frame"
-            )
-        tokenizer = tokenizer or getattr(blip, "tokenizer", None)
-        if tokenizer is None:
-            raise ValueError("no tokenizer: pass tokenizer=load_tokenizer(...), or load the BLIP with load_blip")
+        require_plugged(blip)
+        tokenizer = tokenizer_of(blip, tokenizer)
         if temperature is None:
             temperature = getattr(getattr(blip, "load_report", None), "temperature", None) or 0.07
         self.blip: Any = repair(blip)
@@ -110,24 +105,16 @@ class VideoTextRetrieval(nn.Module):
 
     def tokenize(self, texts: Sequence[str]) -> TokenBatch:
         """Tokenises and pads to the longest of `texts`."""
-        batch = self.tokenizer(
-            list(texts), padding="longest", truncation=True, max_length=self.max_text_length, return_tensors="pt"
-        )
-        return TokenBatch(batch["input_ids"].to(self.device), batch["attention_mask"].to(self.device))
+        return tokenize(self.tokenizer, texts, self.max_text_length, self.device)
 
-    def encode_video(
-        self, pixels: Float[Tensor, "videos time 3 height width"] | Float[Tensor, "videos 3 height width"]
-    ) -> VideoFeatures:
+    def encode_video(self, pixels: Pixels) -> VideoFeatures:
         """Encodes preprocessed clips; a batch of images counts as clips of one frame through the stock path.
 
         With one CLS per frame the embedding is the mean of the frames' projections, as in BLIP's video evaluation.
         """
-        rows = self.blip.vision_model(pixel_values=pixels).last_hidden_state
+        rows, num_frames, cls = encode_rows(self.blip, pixels)
         embed = F.normalize(self._project("vision_proj", rows[:, 0]).float(), dim=-1)
-        state = plugged_state(self.blip)
-        if pixels.ndim == 4 or state is None:
-            return VideoFeatures(rows, embed, 1, "clip")
-        return VideoFeatures(rows, embed, pixels.shape[1], state.config.cls if state.config else "frame")
+        return VideoFeatures(rows, embed, num_frames, cls)
 
     def encode_text(self, texts: Sequence[str] | TokenBatch) -> TextFeatures:
         """Encodes texts through the text encoder alone."""
@@ -155,21 +142,17 @@ class VideoTextRetrieval(nn.Module):
         The first token is [ENC], as in BLIP's training; the memory is the video's tokens and the rows pooled by text.
         """
         memory = self.matching_memory(text, video)
-        input_ids = text.tokens.input_ids.clone()
-        input_ids[:, 0] = self.enc_token_id
         output = self.blip.text_encoder(
-            input_ids=input_ids,
+            input_ids=with_first(text.tokens.input_ids, self.enc_token_id),
             attention_mask=text.tokens.attention_mask,
             encoder_hidden_states=memory,
-            encoder_attention_mask=torch.ones(memory.shape[:2], dtype=torch.long, device=memory.device),
+            encoder_attention_mask=whole(memory),
         )
         return self._project("itm_head", output.last_hidden_state[:, 0])
 
     def matching_memory(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs memory dim"]:
         """What text i cross-attends to in video i: the video's own rows (or its CLS alone) and the pooled ones."""
-        pooled = pool_by_text(video.patches, *self._compared_in(text), self.pooling)
-        own = video.memory if self.pooling.keep_tokens else video.rows[:, :1]
-        return torch.cat([own, pooled], dim=1)
+        return video_memory(video, *self._compared_in(text), self.pooling)
 
     def pooling_weights(
         self, text: TextFeatures, video: VideoFeatures

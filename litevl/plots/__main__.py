@@ -91,10 +91,10 @@ def load_folder(folder: Path, backbone: str | None = None, vocab: str | None = N
         vocab,
         trained_on.get("image_size"),
         adapter_config(details["adapter"]),  # type: ignore[arg-type]
-        PoolingConfig(**details["pooling"]),
-        details["train"],
-        details["heads"],
+        train=details["train"],
         lora=LoraSettings(**(details["lora"] or {})),
+        pooling=PoolingConfig(**details["pooling"]),
+        heads=details["heads"],
     )
     return load_model(config, folder, torch.device("cpu")).eval()
 

@@ -1,18 +1,12 @@
 """Training with Accelerate: what is trained, the loop, the run folder and its resumable state."""
 
+from .adapted import ModelConfig, adapt, frame_by_frame, load_adapted, load_backbone, preprocessing, save_adapted
 from .caption_batches import CaptionBatches
 from .checkpoint import STATE_NAME, Progress, load_state, save_state
 from .fit import Batch, Batches, LossNotFinite, TrainingConfig, fit, learning_rate, make_optimizer
 from .launch import start_accelerator
-from .retrieval_model import (
-    RetrievalModelConfig,
-    build_model,
-    frame_average,
-    load_backbone,
-    load_model,
-    preprocessing,
-    save_model,
-)
+from .question_batches import QuestionBatches
+from .retrieval_model import RetrievalModelConfig, build_model, frame_average, load_model, save_model
 from .run_folder import RunFolder, describe_changes, new_run_name, read_config, read_json
 from .trainable import LoraSettings, Train, load_lora, save_lora, select_trainable
 
@@ -23,16 +17,21 @@ __all__ = [
     "CaptionBatches",
     "LoraSettings",
     "LossNotFinite",
+    "ModelConfig",
     "Progress",
+    "QuestionBatches",
     "RetrievalModelConfig",
     "RunFolder",
     "Train",
     "TrainingConfig",
+    "adapt",
     "build_model",
     "describe_changes",
     "fit",
     "frame_average",
+    "frame_by_frame",
     "learning_rate",
+    "load_adapted",
     "load_backbone",
     "load_lora",
     "load_model",
@@ -42,6 +41,7 @@ __all__ = [
     "preprocessing",
     "read_config",
     "read_json",
+    "save_adapted",
     "save_lora",
     "save_model",
     "save_state",

@@ -1,31 +1,35 @@
-"""Training batches of text-video retrieval: clips with one caption each, the same in every run of one seed."""
+"""Training batches of captioned clips, for retrieval and captioning."""
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from litevl.data.dataset import CaptionedVideoDataset, collate_captioned
-from litevl.data.preprocess import PreprocessConfig, normalize
+from litevl.data.preprocess import PreprocessConfig
 from litevl.data.retrieval import Gallery, RetrievalData
-from litevl.data.sampler import EpochSampler
-from litevl.data.video import VideoError
 from litevl.distributed import gather_objects
-from litevl.models import VideoTextRetrieval
+from litevl.models import TokenBatch, VideoTextRetrieval
 
-from .fit import Batch, TrainingConfig
+from .clip_batches import ClipBatches
+from .fit import TrainingConfig
 
-logger = logging.getLogger(__name__)
+
+@runtime_checkable
+class Tokenizing(Protocol):
+    """A model that tokenises captions as it takes them."""
+
+    def tokenize(self, texts: Sequence[str], /) -> TokenBatch:
+        """Tokenises and pads to the longest of `texts`."""
 
 
-class CaptionBatches:
-    """This process's share of every global batch, decoded by workers and put on the device.
+class CaptionBatches(ClipBatches):
+    """Clips with one caption each.
 
     Args:
         data: the training split and its files.
@@ -44,80 +48,36 @@ class CaptionBatches:
     def __init__(
         self,
         data: RetrievalData,
-        model: VideoTextRetrieval,
+        model: Tokenizing,
         training: TrainingConfig,
         num_frames: int,
         preprocess: PreprocessConfig,
         accelerator: Accelerator,
         seed: int,
     ):
-        self.model, self.preprocess, self.accelerator = model, preprocess, accelerator
-        self.skipped: dict[str, str] = {}
-        """Videos that could not be read in training, and why."""
-        if training.batch_size // training.accumulation < 2:
-            raise ValueError(
-                f"a contrastive batch needs at least 2 clips; batch_size {training.batch_size} in "
-                f"{training.accumulation} micro-batches has {training.batch_size // training.accumulation}"
-            )
-        similar = None
-        if data.config.similar > 1:
-            similar = similar_videos(model, data, num_frames, preprocess, accelerator)
+        self.model, settings = model, data.config
         dataset = CaptionedVideoDataset(
             data.splits["train"],
             data.folder,
             num_frames,
             preprocess,
-            captions=data.config.captions,
-            decoder=data.config.decoder,
-            on_bad_video=data.config.on_bad_video,
+            captions=settings.captions,
+            decoder=settings.decoder,
+            on_bad_video=settings.on_bad_video,
             seed=seed,
         )
-        self.sampler = EpochSampler(
-            len(dataset),
-            training.local_batch_size(accelerator.num_processes) * accelerator.num_processes,
-            seed=seed,
-            num_processes=accelerator.num_processes,
-            process_index=accelerator.process_index,
-            similar=similar,
-            group=data.config.similar,
-        )
-        self.per_epoch = self.sampler.batches_per_epoch
-        self.loader = DataLoader(
-            dataset,
-            batch_sampler=self.sampler,
-            num_workers=data.config.workers,
-            collate_fn=collate_captioned,
-            persistent_workers=data.config.workers > 0,
-        )
+        options: dict[str, Any] = {}
+        if settings.similar > 1:
+            assert isinstance(model, VideoTextRetrieval)
+            similar = similar_videos(model, data, num_frames, preprocess, accelerator)
+            options = {"similar": similar, "group": settings.similar}
+        workers = settings.workers
+        super().__init__(dataset, collate_captioned, workers, preprocess, training, accelerator, seed, **options)
 
-    def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
-        """The batches of an epoch from batch `start` on.
-
-        Raises:
-            VideoError: a video can't be read under the policy `error`; or under `skip` with several processes, whose
-                batches must stay equal in size.
-        """
-        self.sampler.set_epoch(epoch, start)
-        for items in self.loader:
-            if items["bad"] and self.accelerator.num_processes > 1:
-                raise VideoError(
-                    items["bad"][0],
-                    f"{items['reasons'][0]}; processes need batches of one size, so find such files before the run "
-                    "with --data.check-decoding",
-                )
-            for video_id, reason in zip(items["bad"], items["reasons"], strict=True):
-                if video_id not in self.skipped:
-                    logger.warning("left out of training: %s: %s", video_id, reason)
-                self.skipped[video_id] = reason
-            if not items["video_id"]:
-                continue
-            device = self.accelerator.device
-            inputs = {
-                "pixels": normalize(items["frames"].to(device), self.preprocess),
-                "tokens": self.model.tokenize(items["caption"]),
-                "video_ids": items["video_index"].to(device),
-            }
-            yield Batch(inputs, items["video_id"])
+    def inputs(self, items: Any) -> dict[str, Any]:
+        """Tokens of the captions, and which video each is of."""
+        video_ids = items["video_index"].to(self.accelerator.device)
+        return {"tokens": self.model.tokenize(items["caption"]), "video_ids": video_ids}
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ from litevl.losses import RetrievalLossConfig
 from litevl.tasks import RetrievalConfig
 from litevl.tasks import parse as parse_any
 from litevl.tasks import retrieval as task
+from litevl.tasks import task as run
 from litevl.training import RetrievalModelConfig, TrainingConfig
 
 RECIPE = Path(recipe.__file__)
@@ -115,7 +116,7 @@ def test_a_run_is_evaluated_again_from_its_folder_alone(config, backbone, capsys
 
 def test_a_run_without_its_first_checkpoint_can_be_resumed(config, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(task, "train", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(run, "train", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             recipe.main(config)
     assert "LiteVL" in recipe.main(replace(config, resume=True))["results"]
@@ -277,10 +278,10 @@ class TestCommandLine:
         assert (config.model.adapter.layers, config.model.pooling.mode) == ((2, 3), "mean")
 
     def test_selection_on_missing_validation_is_refused(self, config):
-        wanted = replace(config, training=replace(config.training, select_on="val"))
+        wanted = replace(config.training, select_on="val")
         with pytest.raises(ValueError, match="no validation videos"):
-            task.selection_split(wanted, validation=False)
-        assert task.selection_split(config, validation=False) == "last"
+            run.selection_split(wanted, validation=False)
+        assert run.selection_split(config.training, validation=False) == "last"
 
     def test_help_teaches(self):
         done = subprocess.run([sys.executable, str(RECIPE), "--help"], capture_output=True, text=True, check=True)

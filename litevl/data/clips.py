@@ -1,0 +1,77 @@
+"""The clips of a split, each video once, as a model takes them: what every evaluation goes through."""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from litevl.data.annotations import VideoSource
+from litevl.data.coverage import BadVideoPolicy
+from litevl.data.dataset import VideoDataset, collate_videos
+from litevl.data.paths import VideoFolder
+from litevl.data.preprocess import PreprocessConfig, normalize
+from litevl.data.sampling import Sampling
+from litevl.data.video import Decoder
+
+logger = logging.getLogger(__name__)
+
+
+class Clips:
+    """One process's share of the videos of a split, as batches of ids and preprocessed clips on `device`.
+
+    A video that can't be decoded follows the policy; under `skip` it is named in the log and does not come.
+
+    Args:
+        videos: the split, on every process.
+        folder: of the files.
+        num_frames: of each clip.
+        preprocess: size, mean and deviation of the frames.
+        batch_size: clips at a time.
+        workers: processes that decode.
+        device: for the clips.
+        process: this process's number.
+        processes: how many share the videos.
+        decoder: see `read_frames`.
+        sampling: see `VideoDataset`.
+        on_bad_video: the policy.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[VideoSource],
+        folder: VideoFolder,
+        *,
+        num_frames: int,
+        preprocess: PreprocessConfig,
+        batch_size: int,
+        workers: int,
+        device: torch.device,
+        process: int = 0,
+        processes: int = 1,
+        decoder: Decoder = "auto",
+        sampling: Sampling = "midpoint",
+        on_bad_video: BadVideoPolicy = "error",
+    ):
+        share = torch.arange(len(videos)).tensor_split(processes)[process].tolist()
+        self.num_videos = len(share)
+        self.preprocess, self.device = preprocess, device
+        dataset = VideoDataset(
+            [videos[i] for i in share],
+            folder,
+            num_frames,
+            preprocess,
+            decoder=decoder,
+            sampling=sampling,
+            on_bad_video=on_bad_video,
+        )
+        self.loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=collate_videos)
+
+    def __iter__(self) -> Iterator[tuple[list[str], Float[Tensor, "batch time 3 height width"]]]:
+        for batch in self.loader:
+            for video_id, reason in zip(batch["bad"], batch["reasons"], strict=True):
+                logger.warning("left out of the evaluation: %s: %s", video_id, reason)
+            if batch["video_id"]:
+                yield batch["video_id"], normalize(batch["frames"].to(self.device), self.preprocess)

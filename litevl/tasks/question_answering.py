@@ -1,0 +1,152 @@
+"""Video question answering: the recipes for MSRVTT-QA and MSVD-QA are this with their own defaults."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from torch import nn
+
+from litevl.adapters import PoolingConfig
+from litevl.data.answers import AnswerList
+from litevl.data.clips import Clips
+from litevl.data.question_answering import QuestionAnsweringData, QuestionDataConfig, load_question_data
+from litevl.evaluation.answering import QuestionEvaluationConfig, answer_questions, summarise_answers
+from litevl.evaluation.report import show_answers
+from litevl.losses import QuestionLossConfig, QuestionObjective
+from litevl.models import VideoQuestionAnswering
+from litevl.training import QuestionBatches, TrainingConfig, preprocessing, read_json
+from litevl.training.question_model import QuestionModelConfig, save, wrap
+
+from .task import RunConfig, Split, Task, run_task
+
+PLAIN = PoolingConfig("none", space="hidden")
+
+
+@dataclass(frozen=True)
+class QuestionAnsweringConfig(RunConfig):
+    """Video question answering: LiteVL adapters on a frozen BLIP that answers questions about images."""
+
+    model: Annotated[QuestionModelConfig, tyro.conf.arg(name="")]
+    """The backbone, what is inserted into it, and what of it is trained."""
+    training: Annotated[TrainingConfig, tyro.conf.arg(name="")]
+    """How long, how fast and in what batches."""
+    evaluation: QuestionEvaluationConfig = field(default_factory=QuestionEvaluationConfig)
+    """How questions are answered."""
+    data: QuestionDataConfig = field(default_factory=QuestionDataConfig)
+    """The videos and the questions about them."""
+    loss: QuestionLossConfig = field(default_factory=QuestionLossConfig)
+    """The training objective."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model.head == "classifier" and self.evaluation.inference == "generate":
+            raise ValueError("head=classifier chooses from the list of answers; expected inference=rank, got generate")
+
+
+class QuestionAnswering(Task):
+    """Video question answering."""
+
+    config: QuestionAnsweringConfig
+    data: QuestionAnsweringData
+
+    def load_data(self, folder: Path | None) -> QuestionAnsweringData:
+        """Of a finished run the test questions, to be answered from the run's own list."""
+        answers = None
+        if folder is not None and self.config.training.epochs:
+            stored = read_json(folder / "adapter_config.json")
+            stamp = stored["protocol"]
+            answers = AnswerList(tuple(stored["answers"]), stamp["answer_source"], tuple(stamp["answer_notes"]))
+        return load_question_data(self.config.data, answers=answers, progress=self.accelerator.is_main_process)
+
+    def wrap(self, blip: Any) -> VideoQuestionAnswering:
+        """With the pooling and the head of the config."""
+        return wrap(blip, self.config.model, len(self.data.answers))
+
+    def plain(self, blip: Any) -> VideoQuestionAnswering:
+        """BLIP's own decoder over the tokens of all frames, without pooling."""
+        model = self.config.model
+        return VideoQuestionAnswering(
+            blip,
+            PLAIN,
+            max_question_length=model.max_question_length,
+            max_answer_length=model.max_answer_length,
+        )
+
+    def objective(self, model: VideoQuestionAnswering) -> nn.Module:
+        """The answers' language-model loss, or the classifier's cross-entropy."""
+        return QuestionObjective(model, self.config.loss)
+
+    def batches(self, model: VideoQuestionAnswering) -> QuestionBatches:
+        """Clips with a few questions each."""
+        config = self.config
+        frames, preprocess = config.model.adapter.num_frames, preprocessing(model)
+        return QuestionBatches(self.data, model, config.training, frames, preprocess, self.accelerator, config.seed)
+
+    @classmethod
+    def leaves_parameters_unused(cls, config: QuestionAnsweringConfig) -> bool:
+        """A classifier leaves the decoder out."""
+        return config.model.head == "classifier"
+
+    def evaluate(self, model: VideoQuestionAnswering, split: Split) -> dict[str, Any]:
+        """Accuracy over all questions of the split and by type, with the ceiling of the list."""
+        settings, data = self.config.evaluation, self.data
+        videos = data.splits[split]
+        clips = Clips(
+            videos,
+            data.folder,
+            num_frames=self.config.model.adapter.num_frames,
+            preprocess=preprocessing(model),
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+            device=self.accelerator.device,
+            process=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
+            decoder=data.config.decoder,
+            sampling=data.config.sampling,
+            on_bad_video=data.config.on_bad_video,
+        )
+        asked = {video.video_id: video.questions for video in videos}
+        said, came = answer_questions(
+            model, asked, clips, data.answers, self.accelerator, settings, num_videos=clips.num_videos
+        )
+        free = settings.inference == "generate" and model.classifier is None
+        metrics = summarise_answers(
+            said,
+            data.questions[split],
+            None if free else data.answers,
+            data.order_kinds,
+            settings.bootstrap,
+            self.config.seed,
+        )
+        return {**metrics, "coverage": str(data.coverage_of(split, came))}
+
+    def score(self, metrics: Mapping[str, Any]) -> tuple[str, float]:
+        """The accuracy."""
+        return "accuracy", metrics["accuracy"]
+
+    def save(self, model: VideoQuestionAnswering, folder: Path) -> None:
+        """With the list of answers, which evaluating again, and a classifier, go by."""
+        answers, settings = self.data.answers, asdict(self.config.evaluation)
+        classes = len(answers) if model.classifier is not None else None
+        save(model, self.config.model, folder, evaluation=settings, classes=classes, answers=list(answers.answers))
+
+    def protocol(self) -> dict[str, Any]:
+        """How questions are answered."""
+        model, settings = self.config.model, self.config.evaluation
+        return {
+            "head": model.head,
+            "inference": "classify" if model.head == "classifier" else settings.inference,
+            "k": settings.k,
+            "max_question_length": model.max_question_length,
+        }
+
+    def show(self, metrics: Mapping[str, Any]) -> None:
+        """Accuracy side by side, by type of question, with the ceiling."""
+        show_answers(metrics)
+
+
+def run_question_answering(config: QuestionAnsweringConfig, name: str, command: str | None = None) -> dict[str, Any]:
+    """Trains and evaluates video question answering, or evaluates a finished run again; see `run_task`."""
+    return run_task(QuestionAnswering, config, name, command)

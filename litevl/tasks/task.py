@@ -1,0 +1,269 @@
+"""The run of any task: train, keep the best epoch, evaluate beside the frozen backbone, save, report.
+
+A `Task` holds what is a task's own: its data, its model, its objective and its metrics.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+
+from litevl.adapters import add_details, describe_trainable, unplug
+from litevl.blip import enable_gradient_checkpointing
+from litevl.data.coverage import Coverage
+from litevl.evaluation.retrieval import stamp
+from litevl.training import (
+    STATE_NAME,
+    Progress,
+    RunFolder,
+    TrainingConfig,
+    adapt,
+    describe_changes,
+    fit,
+    frame_by_frame,
+    load_adapted,
+    load_backbone,
+    load_state,
+    make_optimizer,
+    new_run_name,
+    read_json,
+    start_accelerator,
+)
+from litevl.training.clip_batches import ClipBatches
+
+Split = Literal["train", "val", "test"]
+BASELINE = "frame average"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every recipe's config has beside its model, training, evaluation and data."""
+
+    baseline: bool = True
+    """Also evaluate the frozen backbone frame by frame."""
+    seed: int = 0
+    """Of everything random."""
+    output_dir: Path | None = None
+    """The run's folder; by default a new one under runs/."""
+    resume: bool = False
+    """Go on with the run in --output-dir, from its last finished epoch."""
+    evaluate: Path | None = None
+    """Evaluate this run's folder again, from what it holds, and stop."""
+
+    def __post_init__(self) -> None:
+        training: TrainingConfig = getattr(self, "training")  # noqa: B009 - a field of every subclass
+        if training.epochs == 0 and not self.baseline:
+            raise ValueError("nothing to do: --epochs 0 evaluates the frozen backbone, which --no-baseline leaves out")
+
+
+class Task(ABC):
+    """What of a run is the task's own.
+
+    Args:
+        config: with `model`, `training`, `evaluation` and `data`.
+        accelerator: of the run.
+    """
+
+    def __init__(self, config: Any, accelerator: Accelerator):
+        self.config, self.accelerator = config, accelerator
+        self.data: Any = None
+        """What `load_data` found: with `splits`, `coverage`, `summary()` and `stamp()`."""
+
+    @abstractmethod
+    def load_data(self, folder: Path | None) -> Any:
+        """Finds the data of the run; of a finished one's `folder`, what evaluating it again takes."""
+
+    @abstractmethod
+    def wrap(self, blip: Any) -> Any:
+        """The task's model around an adapted BLIP."""
+
+    @abstractmethod
+    def plain(self, blip: Any) -> Any:
+        """The model around a BLIP that takes clips frame by frame, as published for the task."""
+
+    @abstractmethod
+    def objective(self, model: Any) -> nn.Module:
+        """The training objective."""
+
+    @abstractmethod
+    def batches(self, model: Any) -> ClipBatches:
+        """The training batches."""
+
+    @abstractmethod
+    def evaluate(self, model: Any, split: Split) -> dict[str, Any]:
+        """The metrics of a split."""
+
+    @abstractmethod
+    def score(self, metrics: Mapping[str, Any]) -> tuple[str, float]:
+        """The number that selects an epoch, higher is better, with its name."""
+
+    @abstractmethod
+    def save(self, model: Any, folder: Path) -> None:
+        """Writes what was trained."""
+
+    @abstractmethod
+    def protocol(self) -> dict[str, Any]:
+        """What of the settings two results must share to be compared, beside what every task stamps."""
+
+    @abstractmethod
+    def show(self, metrics: Mapping[str, Any]) -> None:
+        """Prints a run's metrics as tables."""
+
+    @classmethod
+    def leaves_parameters_unused(cls, config: Any) -> bool:
+        """Whether some trainable parameters may take no part in the loss."""
+        return False
+
+    def for_card(self, results: Mapping[str, Any]) -> dict[str, Any]:
+        """What of the trained model's results the model card shows."""
+        return dict(results)
+
+
+def run_task(kind: type[Task], config: Any, name: str, command: str | None = None) -> dict[str, Any]:
+    """Trains and evaluates, or evaluates a finished run again.
+
+    Args:
+        kind: the task.
+        config: what to run.
+        name: of the recipe, for the run folder and trackers.
+        command: what the model card says made it.
+
+    Returns:
+        What `metrics.json` holds: the protocol, the results of frame-average BLIP and of LiteVL, the epochs' scores.
+    """
+    again = config.evaluate is not None
+    accelerator = start(kind, config)
+    output_dir = config.evaluate or config.output_dir or new_run_name(name)
+    training = config.training.epochs > 0
+    task = kind(config, accelerator)
+    with accelerator.main_process_first():
+        data = task.data = task.load_data(output_dir if again else None)
+    blip = load_backbone(config.model, accelerator.device)
+    accelerator.print(blip.load_report, data.summary(), sep="\n")
+    run = None if again else RunFolder(output_dir, config, config.resume, write=accelerator.is_main_process)
+    if run is not None and config.training.tracker != "none":
+        accelerator.project_configuration.logging_dir = str(output_dir)
+        accelerator.init_trackers(name)
+
+    metrics: dict[str, Any] = {"protocol": protocol(blip, task), "results": {}, "epochs": []}
+    if config.baseline:
+        metrics["results"][BASELINE] = evaluate(task, task.plain(frame_by_frame(blip)), "test")
+        unplug(blip)
+    if training:
+        if run is not None:
+            metrics["epochs"], skipped = train(task, blip, run)
+            coverage: Coverage = data.coverage["train"]
+            metrics["protocol"]["coverage"]["train"] = str(coverage.without(skipped))
+        accelerator.wait_for_everyone()
+        model = load_adapted(config.model, output_dir, accelerator.device, task.wrap)
+        metrics["results"][config.model.adapter.title] = evaluate(task, model, "test")
+    if run is not None:
+        run.write_json("metrics.json", metrics)
+        if training and run.write:
+            scores = task.for_card(metrics["results"][config.model.adapter.title])
+            add_details(output_dir, metrics=scores, protocol=metrics["protocol"], command=command)
+    if accelerator.is_main_process:
+        if again:
+            written = read_json(output_dir / "metrics.json")
+            metrics["protocol"]["selected_on"] = written["protocol"]["selected_on"]
+        task.show(metrics)
+        if metrics["protocol"]["selected_on"] == "test":
+            print("note: the epoch was selected on the test split, so the figures above are optimistic")
+        print(compare(written, metrics) if again else f"run folder: {output_dir}")
+    accelerator.end_training()
+    return metrics
+
+
+def train(task: Task, blip: Any, run: RunFolder) -> tuple[list[dict[str, Any]], list[str]]:
+    """Trains, and saves what was trained of the selected epoch into the run folder.
+
+    Returns:
+        The score of each epoch, and the videos that could not be read and were left out.
+    """
+    config, accelerator = task.config, task.accelerator
+    model = task.wrap(adapt(blip, config.model))
+    accelerator.print(describe_trainable(model))
+    if config.training.gradient_checkpointing:
+        enable_gradient_checkpointing(blip)
+    objective = task.objective(model).to(accelerator.device)
+    objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config.training))
+    progress = Progress()
+    if config.resume and (run.path / STATE_NAME).is_file():
+        progress = load_state(run.path, accelerator.unwrap_model(objective), optimizer, accelerator)
+    batches = task.batches(model)
+    split = selection_split(config.training, bool(task.data.splits["val"]))
+    for state in fit(objective, optimizer, batches, config.training, accelerator, run, progress, config.seed):
+        name, score = "score", None
+        if split != "last":
+            name, score = task.score(evaluate(task, model, split))
+        state.history.append({"epoch": state.epoch, "split": split, name: score})
+        if score is None or state.best is None or score > state.best:
+            state.best = score
+            if run.write:
+                task.save(model, run.path)
+    return progress.history, list(batches.skipped)
+
+
+def evaluate(task: Task, model: Any, split: Split) -> dict[str, Any]:
+    """The metrics of a split, of a model in eval mode on its device."""
+    return task.evaluate(model.to(task.accelerator.device).eval(), split)
+
+
+def start(kind: type[Task], config: Any) -> Accelerator:
+    """Accelerate as the config says, and one seed for all processes."""
+    accelerator, notes = start_accelerator(
+        config.training.precision,
+        config.training.accumulation,
+        config.training.tracker,
+        unused_parameters=kind.leaves_parameters_unused(config),
+    )
+    for note in notes:
+        accelerator.print(f"note: {note}")
+    set_seed(config.seed)
+    return accelerator
+
+
+def selection_split(training: TrainingConfig, validation: bool) -> Literal["val", "test", "last"]:
+    """Which split selects the epoch: validation where there is one, else none, and test only if asked for.
+
+    Raises:
+        ValueError: to select on validation where there is none.
+    """
+    chosen = training.select_on or ("val" if validation else "last")
+    if chosen == "val" and not validation:
+        raise ValueError("select_on=val: this data has no validation videos; use last, or test knowingly")
+    return chosen
+
+
+def protocol(blip: Any, task: Task) -> dict[str, Any]:
+    """Everything that two results must share to be compared."""
+    config, accelerator = task.config, task.accelerator
+    training = config.training.epochs > 0
+    selected = training and config.evaluate is None
+    return {
+        **task.data.stamp(),
+        **stamp(blip),
+        "backbone_source": config.model.backbone,
+        "selected_on": selection_split(config.training, bool(task.data.splits["val"])) if selected else "nothing",
+        "trained": config.model.train if training else "nothing (zero-shot)",
+        "num_frames": config.model.adapter.num_frames,
+        **task.protocol(),
+        "seed": config.seed,
+        "processes": accelerator.num_processes,
+        "precision": accelerator.mixed_precision,
+    }
+
+
+def compare(written: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """Says whether an evaluation from the run folder gave what the run had written, on the same backbone."""
+    same = "backbone_fingerprint"
+    changes = describe_changes({same: written["protocol"][same]}, {same: metrics["protocol"][same]})
+    changes += describe_changes(written["results"], metrics["results"])
+    return "\n".join(
+        ["differs from the run's metrics.json:", *changes] if changes else ["equal to the run's metrics.json"]
+    )

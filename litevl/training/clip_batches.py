@@ -1,0 +1,94 @@
+"""Training batches of clips with something said about each, the same in every run of one seed."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from accelerate import Accelerator
+from torch.utils.data import DataLoader, Dataset
+
+from litevl.data.preprocess import PreprocessConfig, normalize
+from litevl.data.sampler import EpochSampler
+from litevl.data.video import VideoError
+
+from .fit import Batch, TrainingConfig
+
+logger = logging.getLogger(__name__)
+
+
+class ClipBatches(ABC):
+    """This process's share of every global batch, decoded by workers and put on the device.
+
+    Args:
+        dataset: clips by (epoch, row).
+        collate: makes a batch of them, with `video_id`, `frames`, `bad` and `reasons`.
+        workers: processes that decode.
+        preprocess: size, mean and deviation of the frames.
+        training: batch size and micro-batches.
+        accelerator: of this run.
+        seed: of the order.
+        sampling: more for `EpochSampler`.
+
+    Raises:
+        ValueError: if the batch does not divide by the processes, or is larger than the dataset.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        collate: Callable[[Any], Any],
+        workers: int,
+        preprocess: PreprocessConfig,
+        training: TrainingConfig,
+        accelerator: Accelerator,
+        seed: int,
+        **sampling: Any,
+    ):
+        self.preprocess, self.accelerator = preprocess, accelerator
+        self.skipped: dict[str, str] = {}
+        """Videos that could not be read in training, and why."""
+        rows: Any = dataset
+        self.sampler = EpochSampler(
+            len(rows),
+            training.local_batch_size(accelerator.num_processes) * accelerator.num_processes,
+            seed=seed,
+            num_processes=accelerator.num_processes,
+            process_index=accelerator.process_index,
+            **sampling,
+        )
+        self.per_epoch = self.sampler.batches_per_epoch
+        self.loader = DataLoader(
+            dataset,
+            batch_sampler=self.sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            persistent_workers=workers > 0,
+        )
+
+    @abstractmethod
+    def inputs(self, items: Any) -> dict[str, Any]:
+        """What the objective takes beside `pixels`, from a collated batch."""
+
+    def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
+        """The batches of an epoch from batch `start` on.
+
+        Raises:
+            VideoError: a video can't be read under the policy `error`; or under `skip` with several processes, whose
+                batches must stay equal in size.
+        """
+        self.sampler.set_epoch(epoch, start)
+        for items in self.loader:
+            if items["bad"] and self.accelerator.num_processes > 1:
+                raise VideoError(
+                    items["bad"][0],
+                    f"{items['reasons'][0]}; processes need batches of one size, so find such files before the run "
+                    "with --data.check-decoding",
+                )
+            for video_id, reason in zip(items["bad"], items["reasons"], strict=True):
+                if video_id not in self.skipped:
+                    logger.warning("left out of training: %s: %s", video_id, reason)
+                self.skipped[video_id] = reason
+            if items["video_id"]:
+                pixels = normalize(items["frames"].to(self.accelerator.device), self.preprocess)
+                yield Batch({"pixels": pixels, **self.inputs(items)}, items["video_id"])
