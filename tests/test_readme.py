@@ -95,6 +95,7 @@ def test_commands_use_flags_that_exist():
         if flag in ("--help", "--standalone", "--nproc_per_node", "--multi_gpu"):
             continue
         if flag in (
+            "--json",
             "--text-ids",
             "--video-ids",
             "--bootstrap",

@@ -11,7 +11,7 @@ from litevl.data.candidates import Asked, Candidate, Task, candidates
 from litevl.data.msrvtt import USUAL as MSRVTT_USUAL
 from litevl.data.own import SPLIT_NAMES
 from litevl.data.paths import VideoFolder
-from litevl.data.question_files import MAPPING
+from litevl.data.question_files import MAPPING, asks_questions
 from litevl.data.questions import USUAL as QUESTION_USUAL
 from litevl.data.questions import QuestionData
 from litevl.data.retrieval_config import BENCHMARKS, Dataset
@@ -69,7 +69,7 @@ def detect(root: Path, asked: Asked) -> Detection:
         else:
             elsewhere = []
         weighed = sorted(((_weight(c, root, folder, chosen), c) for c in accepted), key=lambda pair: -pair[0])
-        if not weighed:
+        if not weighed or _own_is_damaged(weighed[0][1], tried, root):
             continue
         chosen.append(weighed[0][1])
         guess = len(weighed) > 1 and weighed[0][0] == weighed[1][0]
@@ -117,20 +117,34 @@ def _usual_splits(candidate: Candidate) -> int:
 
 
 def _weight(candidate: Candidate, root: Path, folder: VideoFolder, chosen: list[Candidate]) -> float:
+    weight = 1.0 if candidate.dataset == "own" else _evidence(candidate, root)
+    weight += 2 * _share_found(candidate, folder)
+    weight += any(other.dataset == candidate.dataset for other in chosen)
+    return weight - 3 * isinstance(candidate.problem, MissingAnnotationsError)
+
+
+def _evidence(candidate: Candidate, root: Path) -> int:
+    """What speaks for a published data set in the annotations themselves."""
     assert candidate.found is not None
     found, dataset = candidate.found, candidate.dataset
-    videos = [row for split in ("train", "test") for row in getattr(found, split)]
-    ids = [row.video_id for row in videos]
-    weight = 1.0 if dataset == "own" else 0.0
-    weight += 4 * bool(_usual_splits(candidate))
+    ids = [row.video_id for split in ("train", "test") for row in getattr(found, split)]
+    weight = 4 * bool(_usual_splits(candidate))
     weight += 3 * (dataset in IDS and sum(bool(re.fullmatch(IDS[dataset], name)) for name in ids) >= 0.9 * len(ids))
     names = " ".join([root.resolve().name, *(str(_relative(path, root)) for path in found.files)]).lower()
     weight += 2 * (dataset in WORDS and bool(re.search(WORDS[dataset], names)))
     # The release of MSVD alone has it; bare numbers become names that fit MSR-VTT as well.
-    weight += 3 * (dataset == "msvd" and any(path.name.lower() == MAPPING for path in found.files))
-    weight += 2 * _share_found(candidate, folder)
-    weight += any(other.dataset == dataset for other in chosen)
-    return weight - 3 * isinstance(candidate.problem, MissingAnnotationsError)
+    return weight + 3 * (dataset == "msvd" and any(path.name.lower() == MAPPING for path in found.files))
+
+
+def _own_is_damaged(best: Candidate, tried: list[Candidate], root: Path) -> bool:
+    """Whether files are one's own with a mistake in them, rather than a data set's that nothing speaks for."""
+    own = next((each for each in tried if each.dataset == "own" and each.found is None and each.damaged), None)
+    return own is not None and best.dataset != "own" and not _evidence(best, root) and _has_own_name(own)
+
+
+def _has_own_name(candidate: Candidate) -> bool:
+    error = candidate.problem
+    return isinstance(error, AnnotationError) and error.path.stem.lower() in SPLIT_NAMES
 
 
 def _share_found(candidate: Candidate, folder: VideoFolder) -> float:
@@ -195,11 +209,16 @@ def _tells(candidate: Candidate, chosen: list[Candidate], asked: Asked) -> bool:
         return False
     read = {path for other in chosen if other.found is not None for path in other.found.files}
     told = {getattr(other.problem, "path", None) for other in chosen}
-    if error.path in read | told:
+    if error.path in read | told or (candidate.task == "captions" and _of_questions(error.path)):
         return False
-    if asked.dataset is not None or not read:
-        return True
-    return candidate.dataset != "own" or error.path.stem.lower() in SPLIT_NAMES
+    return asked.dataset is not None or not read or candidate.dataset != "own" or _has_own_name(candidate)
+
+
+def _of_questions(path: Path) -> bool:
+    try:
+        return path.is_file() and path.suffix.lower() in (".csv", ".jsonl", ".json") and asks_questions(path)
+    except AnnotationError:
+        return False
 
 
 def _likely(candidate: Candidate, root: Path) -> int:

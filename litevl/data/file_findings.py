@@ -119,11 +119,12 @@ def _shared(
         kind = "segments" if apart else "question" if asked_again else "video"
         leaks.setdefault((severity, kind), []).append(item)
     for (severity, kind), items in leaks.items():
-        between = f"{one.candidate.task}: {_videos(len(items))} of {other.name}"
+        number = len(items)
+        between = f"{one.candidate.task}: {number:,} {other.name} video{' is' if number == 1 else 's are'}"
         said = {
             "video": f"{between} also in {one.name}, by id or by the content of the file",
             "question": f"{between} also in {one.name}, with the same questions",
-            "segments": f"{between} other segments of files that give segments to {one.name}",
+            "segments": f"{between} of files that {one.name} has other segments of",
         }[kind]
         if one.name == "val":
             advice = "selecting on them is on test"

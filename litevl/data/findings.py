@@ -17,7 +17,6 @@ from litevl.data.questions import QuestionData
 Severity = Literal["error", "warning", "info"]
 LONG = 33
 """Words above which a text is sure to be more than the 35 tokens, two of them special, that retrieval reads of it."""
-NO_VIDEO = "no file"
 
 NOTES: tuple[tuple[str, Severity | None], ...] = (
     # Said by findings of their own, with all items.
@@ -123,10 +122,12 @@ def of_annotations(candidate: Candidate, root: Path, training: bool) -> Iterator
         severity: Severity | None = next(
             (severity for pattern, severity in NOTES if re.search(pattern, note)), "warning"
         )
-        if severity == "warning" and _other_splits_lists(note, candidate, root):
+        kind = "unused" if "not used" in note else "note"
+        # Of a test split alone, the training files are what is left.
+        expected = kind == "unused" and (not training or problem is not None)
+        if severity == "warning" and (expected or _other_splits_lists(note, candidate, root)):
             severity = "info"
         if severity is not None:
-            kind = "unused" if "not used" in note else "note"
             yield Finding(severity, kind, f"{candidate.task}: {note}")
 
 
@@ -135,8 +136,9 @@ def _other_splits_lists(note: str, candidate: Candidate, root: Path) -> bool:
     names = note.partition("annotation files not used: ")[2].split(", ")
     if candidate.dataset == "activitynet":
         return all(re.search(r"val_2|(val|test)_ids", name) for name in names)
-    lists = {str(file.path.relative_to(root)) for file in known_files(root) if file.content in ("ids", "picks")}
-    return candidate.dataset == "msrvtt" and set(names) <= lists
+    if candidate.dataset != "msrvtt" or candidate.task != "captions":
+        return False
+    return set(names) <= {str(f.path.relative_to(root)) for f in known_files(root) if f.content in ("ids", "picks")}
 
 
 def of_counts(splits: Sequence[CheckedSplit]) -> Iterator[Finding]:
@@ -170,7 +172,8 @@ def of_texts(splits: Iterable[CheckedSplit]) -> Iterator[Finding]:
         if again:
             differ = sum(len(set(item.get("answers", ()))) > 1 for item in again)
             more = f", {differ} of them with different answers" if differ else ""
-            message = f"{split.label}: {len(again):,} {task} are there more than once for the same video{more}"
+            come = "text comes" if len(again) == 1 else "texts come"
+            message = f"{split.label}: {len(again):,} {come} more than once for the same video{more}"
             yield Finding(severity, "duplicate_text", message, tuple(again))
         long = [
             {"split": split.name, "video_id": clip.video_id, "words": len(text.split()), "text": text}
@@ -198,5 +201,6 @@ def of_unused_videos(splits: Sequence[CheckedSplit], used: Iterable[Path], parti
     ]
     if spare:
         expected = partial or all(split.usual for split in splits)
-        message = f"{len(spare):,} videos lie beside the others and are in no split that was checked"
+        lie = "video lies" if len(spare) == 1 else "videos lie"
+        message = f"{len(spare):,} {lie} beside the others without being in a split that was checked"
         yield Finding("info" if expected else "warning", "unused", message, tuple({"file": str(p)} for p in spare))

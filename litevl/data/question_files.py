@@ -96,7 +96,7 @@ def known_files(root: Path, dataset: Dataset) -> list[QuestionFile]:
             if match:
                 named = {key: value.lower() for key, value in match.groupdict().items() if value}
                 fits = dataset == "own" or named.get("dataset", dataset) == dataset
-                if fits and (form not in ("jsonl", "csv") or _asks(path)):
+                if fits and (form not in ("jsonl", "csv") or asks_questions(path)):
                     found.append(QuestionFile(path, form, named.get("split", "")))
                 break
     return found
@@ -107,7 +107,12 @@ def other_files(root: Path, dataset: Dataset, known: list[QuestionFile]) -> list
     taken = {file.path for file in known}
     found = []
     for path in _candidates(root, dataset):
-        if path in taken or path.suffix.lower() == ".txt" or ANSWER_LISTS.fullmatch(path.name) or not _asks(path):
+        if (
+            path in taken
+            or path.suffix.lower() == ".txt"
+            or ANSWER_LISTS.fullmatch(path.name)
+            or not asks_questions(path)
+        ):
             continue
         split = re.search(r"(?<![a-z])(train(?!_?val)|val|test)", path.stem.lower())
         found.append(QuestionFile(path, "own", "" if split is None else split.group()))
@@ -139,7 +144,7 @@ def _candidates(root: Path, dataset: Dataset) -> Iterator[Path]:
                 )
 
 
-def _asks(path: Path) -> bool:
+def asks_questions(path: Path) -> bool:
     """Whether the first row has a question and an answer."""
     if path.suffix.lower() == ".csv":
         keys = {name.strip().strip('"') for name in read_text(path).split("\n", 1)[0].split(",")}
@@ -148,6 +153,8 @@ def _asks(path: Path) -> bool:
         rows = read_json_lines(path)
         first = rows[0][1] if rows else None
     else:
+        if '"question"' not in read_text(path):  # captions of ten thousand videos take a second to parse
+            return False
         content = read_json(path)
         if isinstance(content, dict):
             content = content.get("test", content.get("train"))

@@ -138,7 +138,8 @@ def validate(data: str | os.PathLike[str], config: ValidateConfig | None = None,
     if not videos.is_dir() and videos != root:
         findings.append(Finding("error", "data", f"expected a folder of videos, got {videos}, which is not one"))
     if config.decoder != "auto" and not installed(config.decoder):
-        findings.append(Finding("error", "data", f"expected a decoder that is installed, got {config.decoder}"))
+        message = f"expected a decoder that is installed, got {config.decoder}; install it, or leave --decoder out"
+        findings.append(Finding("error", "data", message))
     if findings:
         return Report(str(data), str(videos), (), tuple(findings), seconds=time.perf_counter() - began)
     try:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from made_up_data import msrvtt, own, put
@@ -29,7 +30,7 @@ def test_exit_codes_are_by_severity(root, capsys):
     own(root, {**CLEAN, "train": [("a", "x"), ("a", "x")]})
     code, out, _ = run(capsys, root, "--no-decode")
     assert code == 1
-    assert "warning: train captions: 1 captions are there more than once" in out
+    assert "warning: train captions: 1 text comes more than once for the same video" in out
     (root / "d.mp4").unlink()
     code, out, _ = run(capsys, root)
     assert (code, out.rstrip().endswith("exit code 2")) == (2, True)
@@ -90,6 +91,11 @@ def test_flags_reach_the_check(root, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["validate", str(root), "--dataset", "imagenet"])
     assert stop.value.code == 2
+
+
+def test_the_console_script_is_this_command():
+    project = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'litevl = "{main.__module__}:{main.__name__}"' in project
 
 
 def test_help_teaches_and_waits_for_no_model():

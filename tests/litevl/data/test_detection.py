@@ -200,3 +200,11 @@ def test_the_real_lists_of_msrvtt(shared_data):
     (split,) = found.splits
     assert (found.dataset, split.videos, split.usual_videos, split.texts) == ("msrvtt", 1000, (1000,), 1000)
     assert report.exit_code == 2
+
+
+def test_a_mistake_in_ones_own_files_is_named_rather_than_another_data_set(tmp_path):
+    content = "video,question,answer\n/elsewhere/a.mp4,what?,x\n"
+    root = put(tmp_path / "data", {"train.csv": content, "test.csv": content})
+    (finding,) = validate(root, progress=False).findings
+    assert finding.kind == "annotations"
+    assert f"questions: {root / 'train.csv'}, line 2: expected a video's path below" in finding.message

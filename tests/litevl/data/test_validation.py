@@ -150,7 +150,7 @@ def test_segments_of_one_file_leak_where_they_overlap(tmp_path):
     root = put(own(tmp_path / "data", rows, header), {"a.mp4": 2})
     (leak,) = of(check(root), "leak")
     assert leak.severity == "warning"
-    assert "other segments of files" in leak.message
+    assert "of files that train has other segments of" in leak.message
     own(root, {**rows, "test": [("a", "y", 0.05, 0.2)]}, header)
     assert of(check(root), "leak")[0].severity == "error"
 
