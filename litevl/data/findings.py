@@ -16,7 +16,7 @@ from litevl.data.questions import QuestionData
 
 Severity = Literal["error", "warning", "info"]
 LONG = 33
-"""Words above which a text is sure to be more than the 35 tokens, two of them special, that retrieval reads of it."""
+"""Words above which a text is sure to be more than the 35 tokens, two of them special, that models read of it."""
 
 NOTES: tuple[tuple[str, Severity | None], ...] = (
     # Said by findings of their own, with all items.
@@ -127,6 +127,8 @@ def of_annotations(candidate: Candidate, root: Path, training: bool) -> Iterator
         expected = kind == "unused" and (not training or problem is not None)
         if severity == "warning" and (expected or _other_splits_lists(note, candidate, root)):
             severity = "info"
+        if severity is None and "given twice" in note and getattr(candidate.found, "caption_mode", "") == "paragraph":
+            severity = "warning"  # joined, they can't be told apart below
         if severity is not None:
             yield Finding(severity, kind, f"{candidate.task}: {note}")
 
@@ -182,9 +184,10 @@ def of_texts(splits: Iterable[CheckedSplit]) -> Iterator[Finding]:
             if len(text.split()) > LONG
         ]
         if long:
+            flag = "--max-question-length" if task == "questions" else "--max-text-length"
             message = (
-                f"{split.label}: {len(long):,} of {split.texts:,} {task} have more than {LONG} words; of the rest "
-                "nothing is read unless --max-text-length is raised above its 35 tokens"
+                f"{split.label}: {len(long):,} of {split.texts:,} have more than {LONG} words; what comes after is not "
+                f"read unless {flag} is raised above its 35 tokens"
             )
             paragraph = getattr(split.candidate.found, "caption_mode", "") == "paragraph"
             yield Finding("warning" if paragraph else severity, "long_text", message, tuple(long))

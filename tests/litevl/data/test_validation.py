@@ -178,6 +178,8 @@ def test_texts_said_twice_and_too_long(root):
     report = check(root, decode=False)
     assert kinds(report, "warning", "error") == {"duplicate_text", "long_text"}
     assert of(report, "duplicate_text")[0].items == ({"split": "train", "video_id": "a", "text": "x", "times": 2},)
+    joined = check(root, decode=False, caption_mode="paragraph")
+    assert "1 captions are given twice for one clip" in of(joined, "note")[0].message
     (item,) = of(report, "long_text")[0].items
     assert (item["video_id"], item["words"]) == ("b", 34)
 
