@@ -5,7 +5,10 @@ import random
 import re
 
 import pytest
+import torch
 
+from litevl import VideoTextRetrieval, load_blip
+from litevl.adapters import LiteVLConfig, plug
 from litevl.corpus import CorpusConfig, vocabulary
 from litevl.corpus.annotation_files import annotation_files, every_caption
 from litevl.corpus.clips import EVENT_FRAMES, NUM_FRAMES, planned_frames
@@ -135,6 +138,21 @@ def test_paragraphs_tell_clips_from_their_reversal_and_from_each_other(paragraph
 def test_the_data_sets_word_a_clip_each_in_its_own_way(paragraphs):
     one, other = paragraphs["didemo"]["test"], paragraphs["activitynet"]["test"]
     assert 20 < sum(one[video] == other[video] for video in one) < 60
+
+
+@pytest.mark.parametrize("dataset", NAMES)
+def test_the_small_blips_text_encoder_tells_paragraphs_apart(paragraphs, dataset):
+    """As the module's docstring says: what a model is to learn from paragraphs must come through the frozen encoder."""
+    model = VideoTextRetrieval(plug(load_blip("embedded"), LiteVLConfig(num_frames=6), verbose=False)).eval()
+    test = {clip.video_id: clip for clip in CLIPS if clip.split == "test"}
+    texts = [paragraphs[dataset]["test"][video] for video in test]
+    with torch.no_grad():
+        captions = model.encode_text([clip.captions[0] for clip in test.values()]).embed
+        scores = model.encode_text(texts).embed @ captions.T
+    assert (scores.argmax(1) == torch.arange(len(test))).float().mean() > 0.85
+    place = {video: number for number, video in enumerate(test)}
+    pairs = [(place[clip.reverse_of], place[video]) for video, clip in test.items() if clip.reverse_of]
+    assert all(scores[a, a] > scores[a, b] for pair in pairs for a, b in (pair, pair[::-1]))
 
 
 def test_times_are_seconds_in_one_and_chunks_in_the_other():
