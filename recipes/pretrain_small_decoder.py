@@ -1,7 +1,7 @@
 """Train the small BLIPs for question answering and captioning that ship with litevl, on still pictures. No video.
 
     python recipes/pretrain_small_decoder.py --task vqa --output-dir litevl/blip/embedded/vqa
-    python recipes/pretrain_small_decoder.py --task captioning --output-dir litevl/blip/embedded/captioning
+    python recipes/pretrain_small_decoder.py --task captioning --steps 2500 --output-dir litevl/blip/embedded/captioning
 
 As BLIP's VQA and captioning models come from its pre-training, these come from the small BLIP for retrieval: its
 vision encoder, its text encoder as the question encoder, and a decoder that starts from the same layers. All of it is
@@ -50,7 +50,7 @@ class Config(Schedule):
     """The small BLIP for retrieval to start from."""
     seed: int = 0
     """Seeds the pictures, the questions and what of the decoder is new."""
-    steps: int = 1500
+    steps: int = 2000
     """Optimizer steps."""
     muon_lr: float = 0.005
     """Peak learning rate of the blocks' weight matrices; linear warm-up, then a cosine to zero."""

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
-from litevl.data.candidates import AnyForm, Task
-from litevl.data.findings import Finding
 from litevl.data.msrvtt import TestSplit, TrainSplit
 from litevl.data.retrieval_config import Dataset
 from litevl.data.retrieval_set import CaptionMode
-from litevl.data.validation import Report, SetReport, SplitReport, ValidateConfig
-from litevl.data.validation import validate as validate_data
 from litevl.data.video import Decoder
+from litevl.validation.candidates import AnyForm, Task
+from litevl.validation.findings import Finding
+from litevl.validation.validate import Report, SetReport, SplitReport, ValidateConfig
+from litevl.validation.validate import validate as validate_data
 
 SHOWN = 3
 FILE_WIDTH = 140

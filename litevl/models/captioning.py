@@ -86,9 +86,7 @@ class VideoCaptioning(nn.Module):
         tokens = tokenize(self.tokenizer, whole, self.max_text_length, self.device)
         return TokenBatch(with_first(tokens.input_ids, self.dec_token_id), tokens.attention_mask)
 
-    def forward(
-        self, pixels: Float[Tensor, "videos time 3 height width"], captions: TokenBatch
-    ) -> Float[Tensor, "videos"]:
+    def forward(self, pixels: Pixels, captions: TokenBatch) -> Float[Tensor, "videos"]:
         """The negative log-likelihood of caption i given video i, summed over its tokens after the prompt."""
         return -self.caption_log_likelihood(self.encode_video(pixels), captions)
 

@@ -136,9 +136,7 @@ class VideoQuestionAnswering(nn.Module):
         )
         return GroundedQuestions(output.last_hidden_state, questions.attention_mask)
 
-    def forward(
-        self, pixels: Float[Tensor, "videos time 3 height width"], questions: TokenBatch, answers: TokenBatch
-    ) -> Float[Tensor, "questions"]:
+    def forward(self, pixels: Pixels, questions: TokenBatch, answers: TokenBatch) -> Float[Tensor, "questions"]:
         """The language-model loss of answer i to question i about video i, summed over its tokens, as BLIP's."""
         return -self.answer_log_likelihood(self.ground(self.encode_video(pixels), questions), answers)
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 from small_blip import make_blip
+from transformers import BlipConfig, BlipForConditionalGeneration, BlipForQuestionAnswering
 
-from litevl.blip import load_tokenizer, save_blip
+from litevl.blip import load_tokenizer, repair, save_blip
 from litevl.corpus import CorpusConfig, ensure_corpus, vocabulary
 
 
@@ -34,3 +36,27 @@ def backbone(tmp_path_factory) -> Path:
     save_blip(blip, folder / "blip")
     (folder / "blip" / "vocab.txt").write_text(words.read_text(encoding="utf-8"), encoding="utf-8")
     return folder / "blip"
+
+
+def _with_decoder(folder: Path, kind: type) -> Path:
+    torch.manual_seed(0)
+    config = BlipConfig.from_pretrained(folder)
+    blip = repair(kind(config).eval())
+    blip.tokenizer = load_tokenizer(folder / "vocab.txt")
+    torch.nn.init.normal_(blip.vision_model.embeddings.position_embedding, std=0.5)
+    made = folder.parent / kind.__name__
+    save_blip(blip, made)
+    (made / "vocab.txt").write_text((folder / "vocab.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    return made
+
+
+@pytest.fixture(scope="session")
+def answering_backbone(backbone) -> Path:
+    """The same for question answering."""
+    return _with_decoder(backbone, BlipForQuestionAnswering)
+
+
+@pytest.fixture(scope="session")
+def captioning_backbone(backbone) -> Path:
+    """The same for captioning."""
+    return _with_decoder(backbone, BlipForConditionalGeneration)

@@ -8,7 +8,7 @@ from made_up_data import clip, msrvtt, own, pool, put
 
 from litevl.data.coverage import find_bad_videos
 from litevl.data.retrieval_config import RetrievalDataConfig, find_set
-from litevl.data.validation import ValidateConfig, validate
+from litevl.validation.validate import ValidateConfig, validate
 
 CLEAN = {"train": [("a", "x"), ("b", "y")], "val": [("c", "z")], "test": [("d", "w")]}
 CLIPS = {f"{name}.mp4": number for number, name in enumerate("abcd")}

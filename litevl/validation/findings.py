@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from litevl.data.annotations import VIDEO_EXTENSIONS, LeakError, VideoCaptions
 from litevl.data.benchmark import Split
-from litevl.data.candidates import Candidate
-from litevl.data.detection import usual_counts
 from litevl.data.msrvtt_files import known_files
 from litevl.data.questions import QuestionData
+from litevl.validation.candidates import Candidate
+from litevl.validation.detection import usual_counts
 
 Severity = Literal["error", "warning", "info"]
 LONG = 33

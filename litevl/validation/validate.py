@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from litevl.data.annotations import AnnotationError, VideoCaptions
-from litevl.data.candidates import Asked, Candidate
 from litevl.data.decoders import installed
-from litevl.data.detection import Detection, detect, usual_counts
-from litevl.data.file_check import FileCheck, Window, check_files, identical_files
-from litevl.data.file_findings import of_duplicates, of_leaks, of_missing, of_unreadable
-from litevl.data.findings import (
+from litevl.data.paths import VideoFolder
+from litevl.data.questions import QuestionData
+from litevl.data.video import Decoder, VideoError
+from litevl.validation.candidates import Asked, Candidate
+from litevl.validation.detection import Detection, detect, usual_counts
+from litevl.validation.file_check import FileCheck, Window, check_files, identical_files
+from litevl.validation.file_findings import of_duplicates, of_leaks, of_missing, of_unreadable
+from litevl.validation.findings import (
     CheckedSplit,
     Finding,
     of_annotations,
@@ -22,10 +25,7 @@ from litevl.data.findings import (
     of_unused_videos,
     splits_of,
 )
-from litevl.data.own_file import detect_file
-from litevl.data.paths import VideoFolder
-from litevl.data.questions import QuestionData
-from litevl.data.video import Decoder, VideoError
+from litevl.validation.own_file import detect_file
 
 EXIT_CODES = {"info": 0, "warning": 1, "error": 2}
 SAMPLES = 3

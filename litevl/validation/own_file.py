@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from litevl.data.annotations import AnnotationError, MissingAnnotationsError
-from litevl.data.candidates import Asked, Candidate, detect_captions
-from litevl.data.detection import Detection
 from litevl.data.question_files import QuestionFile, VideoQuestion, read_questions, splits_of
 from litevl.data.questions import QuestionData
 from litevl.data.records import TABLES, Records, read_records
+from litevl.validation.candidates import Asked, Candidate, detect_captions
+from litevl.validation.detection import Detection
 
 
 def detect_file(path: Path, asked: Asked) -> Detection:

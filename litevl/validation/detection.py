@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import get_args
 
 from litevl.data.annotations import AnnotationError, MissingAnnotationsError
-from litevl.data.candidates import Asked, Candidate, Task, candidates
 from litevl.data.msrvtt import USUAL as MSRVTT_USUAL
 from litevl.data.own import SPLIT_NAMES
 from litevl.data.paths import VideoFolder
@@ -17,6 +16,7 @@ from litevl.data.questions import QuestionData
 from litevl.data.retrieval_config import BENCHMARKS, Dataset
 from litevl.data.retrieval_set import RetrievalSet
 from litevl.data.split_files import DATASETS
+from litevl.validation.candidates import Asked, Candidate, Task, candidates
 
 IDS: dict[Dataset, str] = {
     "msrvtt": r"video\d+",

@@ -3,7 +3,7 @@
 import pytest
 from made_up_data import msrvtt, own, pool, put
 
-from litevl.data.validation import ValidateConfig, validate
+from litevl.validation.validate import ValidateConfig, validate
 
 D = {"train": ["11@N00_111_aa", "12@N00_112_ab"], "val": ["21@N00_121_ba"], "test": ["31@N00_131_ca"]}
 A = {"train": ["v_aaaaaaaaaaa", "v_bbbbbbbbbbb"], "val_1": ["v_ccccccccccc"]}

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from litevl.data.annotations import VideoCaptions
-from litevl.data.file_check import FileCheck
-from litevl.data.findings import CheckedSplit, Finding, Severity
+from litevl.validation.file_check import FileCheck
+from litevl.validation.findings import CheckedSplit, Finding, Severity
 
 PAIRS = (("train", "test"), ("train", "val"), ("val", "test"))
 

@@ -1,0 +1,190 @@
+"""Question answering through its `main`, on real files and a random backbone."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msrvtt_qa as recipe
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from litevl.adapters import LiteVLConfig
+from litevl.data.question_answering import QuestionDataConfig, load_question_data
+from litevl.evaluation.answering import QuestionEvaluationConfig
+from litevl.tasks import QuestionAnsweringConfig
+from litevl.tasks import parse as parse_any
+from litevl.tasks import task as run
+from litevl.training import TrainingConfig
+from litevl.training.question_model import QuestionModelConfig
+
+
+def parse(arguments):
+    return parse_any(arguments, recipe.EMBEDDED, recipe.MSRVTT, recipe.__doc__)
+
+
+@pytest.fixture
+def config(corpus, answering_backbone, tmp_path):
+    """One epoch of two steps."""
+    return QuestionAnsweringConfig(
+        QuestionModelConfig(str(answering_backbone), adapter=LiteVLConfig(num_frames=3)),
+        TrainingConfig(epochs=1, batch_size=8, lr=1e-3, precision="no"),
+        QuestionEvaluationConfig(k=4, batch_size=4, question_batch=8, pair_batch=16, workers=0),
+        QuestionDataConfig(root=corpus, questions=9, workers=0),
+        baseline=False,
+        output_dir=tmp_path / "run",
+    )
+
+
+def steps(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_reports_every_type_of_question_with_its_ceiling(config, capsys):
+    metrics = recipe.main(replace(config, baseline=True))
+    assert len(steps(config.output_dir)) == 2
+    stamp, result = metrics["protocol"], metrics["results"]["LiteVL"]
+    assert set(metrics["results"]) == {"frame average", "LiteVL"}
+    data = load_question_data(config.data, progress=False)
+    asked = data.questions["test"]
+    assert result["questions"] == len(asked) == result["answered"]
+    assert sum(value for name, value in result.items() if name.startswith("questions_")) == len(asked)
+    assert result["answers"] == stamp["answers"] == len(data.answers)
+    assert result["ceiling"] == pytest.approx(stamp["answer_ceiling"]["test"]) == data.answers.ceiling(asked) < 100.0
+    assert stamp["answer_source"] == "training answers that occur twice or more"
+    assert (stamp["inference"], stamp["head"], stamp["selected_on"]) == ("rank", "decoder", "val")
+    assert result["order_questions"] == sum(each.kind in ("direction", "growth", "order") for each in asked)
+    assert set(metrics["epochs"][0]) == {"epoch", "split", "accuracy"}
+    out = capsys.readouterr().out
+    for text in ("ceiling of the list", "frame average", "only order tells", "coverage 8/8"):
+        assert text in out
+    assert all(name.removeprefix("accuracy_") in out for name in result if name.startswith("accuracy_"))
+    card = (config.output_dir / "README.md").read_text()
+    assert "VideoQuestionAnswering(blip, PoolingConfig(" in card
+    assert 'task="vqa"' in card
+
+
+def test_the_same_seed_gives_the_same_losses_with_and_without_workers(config, tmp_path):
+    recipe.main(config)
+    recipe.main(replace(config, output_dir=tmp_path / "again", data=replace(config.data, workers=2)))
+    recipe.main(replace(config, output_dir=tmp_path / "other", seed=1))
+    first, again, other = (steps(folder) for folder in (config.output_dir, tmp_path / "again", tmp_path / "other"))
+    assert first == again
+    assert first[0]["loss"] != other[0]["loss"]
+
+
+@pytest.mark.parametrize("head", ["decoder", "classifier"])
+def test_a_run_is_evaluated_again_from_its_folder_alone(config, head, capsys):
+    config = replace(config, model=replace(config.model, head=head))
+    metrics = recipe.main(config)
+    again = recipe.main(parse(["--evaluate", str(config.output_dir)]))
+    assert again["results"] == metrics["results"]
+    assert again["protocol"]["answers"] == metrics["protocol"]["answers"]
+    assert "equal to the run's metrics.json" in capsys.readouterr().out
+    tensors = load_file(config.output_dir / "adapter_model.safetensors")
+    assert any(name.startswith("classifier.") for name in tensors) == (head == "classifier")
+    card = (config.output_dir / "README.md").read_text()
+    assert (f"classes={metrics['protocol']['answers']}" in card) == (head == "classifier")
+
+
+def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch):
+    training = replace(config.training, epochs=2, select_on="last")
+    whole = replace(config, training=training)
+    recipe.main(whole)
+    parts = replace(whole, output_dir=tmp_path / "parts")
+    evaluate = run.train
+
+    def stop(task, blip, folder):
+        save = task.save
+
+        def save_and_stop(model, path):
+            if (path / "state.pt").exists():
+                raise KeyboardInterrupt
+            save(model, path)
+
+        task.save = save_and_stop
+        return evaluate(task, blip, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            recipe.main(parts)
+    recipe.main(replace(parts, resume=True))
+    first, second = (load_file(c.output_dir / "adapter_model.safetensors") for c in (whole, parts))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_answers_may_be_written_and_then_have_no_ceiling(config):
+    written = replace(config, evaluation=replace(config.evaluation, inference="generate", num_beams=1))
+    metrics = recipe.main(written)
+    assert metrics["protocol"]["inference"] == "generate"
+    assert "ceiling" not in metrics["results"]["LiteVL"]
+
+
+def test_zero_shot_ranks_the_training_answers_and_can_be_repeated(config):
+    zero = replace(config, baseline=True, training=replace(config.training, epochs=0))
+    metrics = recipe.main(zero)
+    assert set(metrics["results"]) == {"frame average"}
+    again = recipe.main(replace(zero, output_dir=None, evaluate=config.output_dir))
+    assert again["results"] == metrics["results"]
+
+
+def test_a_missing_video_counts_as_wrong(config, corpus, tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    data = load_question_data(config.data, progress=False)
+    gone = data.splits["test"][0]
+    for video in (corpus / "videos").iterdir():
+        if video.stem != gone.video_id:
+            (folder / video.name).symlink_to(video)
+    settings = replace(config.data, videos=folder, on_bad_video="skip")
+    result = recipe.main(replace(config, data=settings))["results"]["LiteVL"]
+    assert result["questions"] == len(data.questions["test"])
+    assert result["answered"] == result["questions"] - len(gone.questions)
+    assert result["coverage"] == f"coverage 7/8 (missing: {gone.video_id})"
+
+
+def test_what_does_not_go_together_is_refused(config):
+    with pytest.raises(ValueError, match="expected inference=rank"):
+        replace(
+            config,
+            model=replace(config.model, head="classifier"),
+            evaluation=replace(config.evaluation, inference="generate"),
+        )
+
+
+def test_help_teaches():
+    command = [sys.executable, str(Path(recipe.__file__)), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for text in ("--head", "--data.answers", "--evaluation.inference", "--adapter.scaling", "ceiling"):
+        assert text in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["decoder", "classifier"])
+def test_two_processes_train_as_one(config, tmp_path, head):
+    """Each process holds another number of questions; the losses and metrics agree all the same."""
+    results = {}
+    launches = {
+        1: ["accelerate.commands.launch", "--cpu", "--num_processes", "1"],
+        2: ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
+    }
+    for processes, launch in launches.items():
+        folder = tmp_path / str(processes)
+        arguments = [
+            *(recipe.__file__, "--data.root", str(config.data.root), "--backbone", config.model.backbone),
+            *("--epochs", "1", "--batch-size", "8", "--lr", "1e-3", "--no-baseline", "--precision", "no"),
+            *("--adapter.num-frames", "3", "--data.questions", "2", "--data.workers", "0", "--head", head),
+            *("--evaluation.workers", "0", "--evaluation.k", "4", "--output-dir", str(folder)),
+        ]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", *launch, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        results[processes] = (steps(folder), json.loads((folder / "metrics.json").read_text())["results"]["LiteVL"])
+    (one, alone), (two, together) = results[1], results[2]
+    assert [each["loss"] for each in two] == pytest.approx([each["loss"] for each in one], abs=1e-4)
+    assert together["accuracy"] == alone["accuracy"]
