@@ -13,18 +13,14 @@ With no arguments it runs on the embedded corpus, whose clips have a paragraph e
 litevl. Half of them can only be told apart by the order of frames. Its own validation clips are in val.json.
 """
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from litevl.adapters import LiteVLConfig, PoolingConfig
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.losses import RetrievalLossConfig
-from litevl.tasks import RetrievalConfig, parse, run_retrieval
+from litevl.tasks import RetrievalConfig, run_recipe, run_retrieval
 from litevl.training import RetrievalModelConfig, TrainingConfig
 
 EMBEDDED = RetrievalConfig(
@@ -61,9 +57,4 @@ def main(config: RetrievalConfig, command: str | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    torch.set_float32_matmul_precision("high")
-    words = sys.argv[1:]
-    main(
-        parse(words, EMBEDDED, ACTIVITYNET, __doc__),
-        shlex.join(["accelerate", "launch", "recipes/activitynet_retrieval.py", *words]),
-    )
+    run_recipe("activitynet_retrieval", main, EMBEDDED, ACTIVITYNET, __doc__)

@@ -13,17 +13,13 @@ With no arguments it runs on the embedded corpus, whose clips have a paragraph e
 litevl. Half of them can only be told apart by the order of frames.
 """
 
-import shlex
-import sys
 from typing import Any
-
-import torch
 
 from litevl.adapters import LiteVLConfig, PoolingConfig
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.losses import RetrievalLossConfig
-from litevl.tasks import RetrievalConfig, parse, run_retrieval
+from litevl.tasks import RetrievalConfig, run_recipe, run_retrieval
 from litevl.training import RetrievalModelConfig, TrainingConfig
 
 EMBEDDED = RetrievalConfig(
@@ -60,9 +56,4 @@ def main(config: RetrievalConfig, command: str | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    torch.set_float32_matmul_precision("high")
-    words = sys.argv[1:]
-    main(
-        parse(words, EMBEDDED, DIDEMO, __doc__),
-        shlex.join(["accelerate", "launch", "recipes/didemo_retrieval.py", *words]),
-    )
+    run_recipe("didemo_retrieval", main, EMBEDDED, DIDEMO, __doc__)

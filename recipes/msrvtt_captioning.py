@@ -13,17 +13,13 @@ With no arguments it runs on the embedded corpus with the small BLIP for caption
 caption is right or wrong: `equal to a reference` counts those that are one of the clip's true captions, word for word.
 """
 
-import shlex
-import sys
 from typing import Any
-
-import torch
 
 from litevl.adapters import LiteVLConfig
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.captioning import CaptioningEvaluationConfig
 from litevl.losses import CaptioningLossConfig
-from litevl.tasks import CaptioningConfig, parse, run_captioning
+from litevl.tasks import CaptioningConfig, run_captioning, run_recipe
 from litevl.training import TrainingConfig
 from litevl.training.captioning_model import CaptioningModelConfig
 
@@ -50,9 +46,4 @@ def main(config: CaptioningConfig, command: str | None = None) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    torch.set_float32_matmul_precision("high")
-    words = sys.argv[1:]
-    main(
-        parse(words, EMBEDDED, MSRVTT, __doc__),
-        shlex.join(["accelerate", "launch", "recipes/msrvtt_captioning.py", *words]),
-    )
+    run_recipe("msrvtt_captioning", main, EMBEDDED, MSRVTT, __doc__)

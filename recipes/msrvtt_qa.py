@@ -15,17 +15,13 @@ With no arguments it runs on the embedded corpus with the small BLIP for questio
 the answers there can only be had from the order of frames ("which shape appears first?").
 """
 
-import shlex
-import sys
 from typing import Any
-
-import torch
 
 from litevl.adapters import LiteVLConfig, PoolingConfig
 from litevl.data.question_answering import QuestionDataConfig
 from litevl.evaluation.answering import QuestionEvaluationConfig
 from litevl.losses import QuestionLossConfig
-from litevl.tasks import QuestionAnsweringConfig, parse, run_question_answering
+from litevl.tasks import QuestionAnsweringConfig, run_question_answering, run_recipe
 from litevl.training import TrainingConfig
 from litevl.training.question_model import QuestionModelConfig
 
@@ -55,9 +51,4 @@ def main(config: QuestionAnsweringConfig, command: str | None = None) -> dict[st
 
 
 if __name__ == "__main__":
-    torch.set_float32_matmul_precision("high")
-    words = sys.argv[1:]
-    main(
-        parse(words, EMBEDDED, MSRVTT, __doc__),
-        shlex.join(["accelerate", "launch", "recipes/msrvtt_qa.py", *words]),
-    )
+    run_recipe("msrvtt_qa", main, EMBEDDED, MSRVTT, __doc__)

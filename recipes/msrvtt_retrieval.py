@@ -12,17 +12,13 @@ BLIP, which cannot see order, beside LiteVL. `--epochs 0` is zero-shot evaluatio
 video evaluation does it: 8 frames, frame-wise tokens, mean of frame embeddings, top 128 re-ranked by ITM + ITC.
 """
 
-import shlex
-import sys
 from typing import Any
-
-import torch
 
 from litevl.adapters import LiteVLConfig, PoolingConfig
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.losses import RetrievalLossConfig
-from litevl.tasks import RetrievalConfig, parse, run_retrieval
+from litevl.tasks import RetrievalConfig, run_recipe, run_retrieval
 from litevl.training import RetrievalModelConfig, TrainingConfig
 
 EMBEDDED = RetrievalConfig(
@@ -53,9 +49,4 @@ def main(config: RetrievalConfig, command: str | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    torch.set_float32_matmul_precision("high")
-    words = sys.argv[1:]
-    main(
-        parse(words, EMBEDDED, MSRVTT, __doc__),
-        shlex.join(["accelerate", "launch", "recipes/msrvtt_retrieval.py", *words]),
-    )
+    run_recipe("msrvtt_retrieval", main, EMBEDDED, MSRVTT, __doc__)

@@ -21,17 +21,13 @@ With no arguments it runs on the embedded corpus's own/train.csv, val.csv and te
 with litevl. They say what its MSR-VTT files say, so that the figures are those of recipes/msrvtt_retrieval.py.
 """
 
-import shlex
-import sys
 from typing import Any
-
-import torch
 
 from litevl.adapters import LiteVLConfig, PoolingConfig
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.losses import RetrievalLossConfig
-from litevl.tasks import RetrievalConfig, parse, run_retrieval
+from litevl.tasks import RetrievalConfig, run_recipe, run_retrieval
 from litevl.training import RetrievalModelConfig, TrainingConfig
 
 EMBEDDED = RetrievalConfig(
@@ -61,9 +57,4 @@ def main(config: RetrievalConfig, command: str | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    torch.set_float32_matmul_precision("high")
-    words = sys.argv[1:]
-    main(
-        parse(words, EMBEDDED, OWN, __doc__),
-        shlex.join(["accelerate", "launch", "recipes/own_retrieval.py", *words]),
-    )
+    run_recipe("own_retrieval", main, EMBEDDED, OWN, __doc__)

@@ -125,15 +125,16 @@ def load_question_data(
     corpus = ensure_corpus(progress=progress) if config.root is None else None
     root = config.root if corpus is None else corpus / FOLDERS[config.dataset]
     assert root is not None
-    found = load_questions(root, config.dataset, config.schema, training=answers is None)
+    videos = config.videos or corpus or root
+    found = load_questions(root, config.dataset, config.schema, training=answers is None, videos=videos)
+    folder = VideoFolder(videos)
     questions: dict[Split, tuple[VideoQuestion, ...]] = {"train": found.train, "val": found.val, "test": found.test}
-    folder = VideoFolder(config.videos or corpus or root)
     splits: dict[Split, tuple[QuestionedVideo, ...]] = {}
     coverage: dict[Split, Coverage] = {}
     for split, asked in questions.items():
-        videos = by_video(asked)
-        bad = find_bad_videos(videos, folder, decode=config.check_decoding, decoder=config.decoder, progress=progress)
-        kept, coverage[split] = apply_policy(videos, bad, config.on_bad_video)
+        clips = by_video(asked)
+        bad = find_bad_videos(clips, folder, decode=config.check_decoding, decoder=config.decoder, progress=progress)
+        kept, coverage[split] = apply_policy(clips, bad, config.on_bad_video)
         splits[split] = tuple(kept)
     if answers is None and config.answer_file is not None:
         answers = AnswerList.from_file(config.answer_file, found.train, found.test)

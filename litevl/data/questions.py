@@ -61,7 +61,12 @@ class _MissingError(Exception):
 
 
 def load_questions(
-    root: str | os.PathLike[str], dataset: Dataset, format: Format | None = None, *, training: bool = True
+    root: str | os.PathLike[str],
+    dataset: Dataset,
+    format: Format | None = None,
+    *,
+    training: bool = True,
+    videos: str | os.PathLike[str] | None = None,
 ) -> QuestionData:
     """Find the questions under a folder.
 
@@ -76,6 +81,7 @@ def load_questions(
             video, with train, val or test in the file's name (or as keys of one json).
         format: take files of this form only.
         training: False asks for the test questions alone.
+        videos: the folder of the videos, where it is not `root`.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -97,7 +103,7 @@ def load_questions(
                 chosen = _choose(group, training)
             except _MissingError:
                 continue
-            return _load(root, dataset, chosen, files)
+            return _load(root, dataset, chosen, files, VideoFolder(videos or root))
     found = ", ".join(str(file.path.relative_to(root)) for file in files) or "no file of questions at all"
     raise MissingAnnotationsError(
         root,
@@ -137,14 +143,16 @@ def _choose(files: list[QuestionFile], training: bool) -> dict[str, QuestionFile
     return {split: chosen[split] for split in ("train", "val", "test") if split in chosen}
 
 
-def _load(root: Path, dataset: Dataset, chosen: dict[str, QuestionFile], found: list[QuestionFile]) -> QuestionData:
+def _load(
+    root: Path, dataset: Dataset, chosen: dict[str, QuestionFile], found: list[QuestionFile], videos: VideoFolder
+) -> QuestionData:
     splits: _Splits = {"train": (), "val": (), "test": ()}
     splits |= {split: tuple(read_questions(file, split, dataset, root)) for split, file in chosen.items()}
     notes, files = [], list(dict.fromkeys(file.path for file in chosen.values()))
     if dataset == "msvd":
         mapping = find_mapping(root)
         if mapping is not None:
-            splits = {s: _mapped(each, mapping, chosen[s].path, root) if each else () for s, each in splits.items()}
+            splits = {s: _mapped(each, mapping, chosen[s].path, videos) if each else () for s, each in splits.items()}
             files.append(mapping)
         elif any(_NUMBERED.fullmatch(question.video_id) for question in splits["test"]):
             notes.append("no youtube_mapping.txt: the videos are looked for under names as vid1300.avi")
@@ -192,8 +200,10 @@ def read_mapping(path: Path) -> dict[str, str]:
     return names
 
 
-def _mapped(questions: tuple[VideoQuestion, ...], mapping: Path, path: Path, root: Path) -> tuple[VideoQuestion, ...]:
-    names, folder = read_mapping(mapping), VideoFolder(root)
+def _mapped(
+    questions: tuple[VideoQuestion, ...], mapping: Path, path: Path, folder: VideoFolder
+) -> tuple[VideoQuestion, ...]:
+    names = read_mapping(mapping)
     videos = dict.fromkeys(question.video_id for question in questions)
     numbered = [video for video in videos if _NUMBERED.fullmatch(video)]
     if unknown := [video for video in numbered if video not in names]:

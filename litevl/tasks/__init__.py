@@ -1,7 +1,7 @@
 """Whole tasks, from a config to metrics: what recipes share. Imports models, data, losses, training and evaluation."""
 
 from .captioning import CaptioningConfig, run_captioning
-from .command_line import absolute, parse
+from .command_line import absolute, parse, run_recipe
 from .question_answering import QuestionAnsweringConfig, run_question_answering
 from .retrieval import RetrievalConfig, run_retrieval
 
@@ -13,5 +13,6 @@ __all__ = [
     "parse",
     "run_captioning",
     "run_question_answering",
+    "run_recipe",
     "run_retrieval",
 ]

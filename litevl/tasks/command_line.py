@@ -1,16 +1,55 @@
-"""From a command line to a recipe's config."""
+"""From a command line to a recipe's config, and to its run."""
 
+import os
+import shlex
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 import tyro
 
-from litevl.training import describe_changes, read_config
+from litevl.data.annotations import AnnotationError
+from litevl.data.coverage import UnusableVideosError
+from litevl.data.video import VideoError
+from litevl.training import LossNotFinite, describe_changes, read_config
 
 Config = TypeVar("Config")
 ANYWHERE = (tyro.conf.CascadeSubcommandArgs,)
 """The options of a chosen adapter family may stand before and after other flags."""
+
+USER_ERRORS = (
+    *(AnnotationError, UnusableVideosError, VideoError, LossNotFinite),
+    *(FileExistsError, FileNotFoundError, ImportError, ValueError),
+)
+"""What a run says of its input and settings; the message is enough."""
+
+
+def run_recipe(
+    name: str, main: Callable[[Any, str], Any], embedded: Config, real: Config, description: str | None
+) -> None:
+    """Runs a recipe from the words of the command line. An error of the user's ends in a line, with exit status 1.
+
+    `LITEVL_DEBUG=1` shows where such an error came from.
+
+    Args:
+        name: of the recipe's file, without its ending.
+        main: the recipe's; takes its config and the command for the model card.
+        embedded: see `parse`.
+        real: see `parse`.
+        description: see `parse`.
+    """
+    torch.set_float32_matmul_precision("high")
+    words = sys.argv[1:]
+    try:
+        config = parse(words, embedded, real, description)
+        main(config, shlex.join(["accelerate", "launch", f"recipes/{name}.py", *words]))
+    except USER_ERRORS as error:
+        if os.environ.get("LITEVL_DEBUG"):
+            raise
+        sys.exit(f"error: {error}")
 
 
 def parse(arguments: list[str], embedded: Config, real: Config, description: str | None) -> Config:

@@ -80,7 +80,7 @@ def _questions(root: Path, dataset: Dataset, asked: Asked) -> Candidate:
     for training in (True, False) if asked.training else (False,):
         try:
             kind, form = cast(QuestionDataset, dataset), cast(QuestionFormat | None, asked.schema)
-            found = load_questions(root, kind, form, training=training)
+            found = load_questions(root, kind, form, training=training, videos=asked.videos)
             return Candidate("questions", dataset, found, problem_of_all)
         except (AnnotationError, ValueError) as error:
             problem_of_all = problem_of_all or error

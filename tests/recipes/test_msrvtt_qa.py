@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import msrvtt_qa as recipe
+import msvd_qa
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from litevl.adapters import LiteVLConfig
+from litevl.data import question_answering
 from litevl.data.question_answering import QuestionDataConfig, load_question_data
 from litevl.evaluation.answering import QuestionEvaluationConfig
 from litevl.tasks import QuestionAnsweringConfig
@@ -188,3 +190,28 @@ def test_two_processes_train_as_one(config, tmp_path, head):
     (one, alone), (two, together) = results[1], results[2]
     assert [each["loss"] for each in two] == pytest.approx([each["loss"] for each in one], abs=1e-4)
     assert together["accuracy"] == alone["accuracy"]
+
+
+def test_msvd_qa_is_the_same_with_its_own_data_set():
+    assert replace(msvd_qa.EMBEDDED, data=recipe.EMBEDDED.data) == recipe.EMBEDDED
+    assert replace(msvd_qa.MSVD, data=recipe.MSRVTT.data) == recipe.MSRVTT
+    assert msvd_qa.EMBEDDED.data.dataset == msvd_qa.MSVD.data.dataset == "msvd"
+
+
+def test_msvd_qa_runs_on_the_corpus_in_msvds_schema(config, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(question_answering, "ensure_corpus", lambda progress: corpus)
+    data = replace(config.data, root=None)
+    recipe.main(replace(config, data=data))
+    metrics = msvd_qa.main(replace(config, data=replace(data, dataset="msvd"), output_dir=tmp_path / "msvd"))
+    assert metrics["protocol"]["dataset"] == "embedded corpus"
+    assert steps(tmp_path / "msvd") == steps(config.output_dir)
+
+
+def test_a_users_mistake_is_one_line(tmp_path):
+    command = [sys.executable, recipe.__file__, "--data.root", str(tmp_path / "nowhere")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: expected the folder of the questions")
+    assert "Traceback" not in done.stderr
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LITEVL_DEBUG": "1"})
+    assert "Traceback" in done.stderr

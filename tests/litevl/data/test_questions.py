@@ -149,6 +149,10 @@ def test_msvd_under_numbered_names_or_with_file_names_in_the_rows(tmp_path):
     files = {**MSVD["original"], "youtube_mapping.txt": MAPPING, "videos/vid0.avi": ""}
     data = load_questions(write(tmp_path / "a", files), "msvd")
     assert video_ids(data.train) == ("vid0", "Abc_-1XYZ_5_15")
+    files = {**MSVD["original"], "youtube_mapping.txt": MAPPING}
+    elsewhere = write(tmp_path / "elsewhere", {"vid0.avi": ""})
+    data = load_questions(write(tmp_path / "annotations", files), "msvd", videos=elsewhere)
+    assert video_ids(data.train) == ("vid0", "Abc_-1XYZ_5_15")
     data = load_questions(write(tmp_path / "b", MSVD["original"]), "msvd")
     assert video_ids(data.test) == ("vid3", "vid4")
     assert any("no youtube_mapping.txt" in note for note in data.notes)
