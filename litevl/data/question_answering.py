@@ -19,7 +19,7 @@ from .sampling import Sampling
 from .video import Decoder
 
 Split = Literal["train", "val", "test"]
-NAMES = {"msrvtt": "MSRVTT-QA", "msvd": "MSVD-QA", "own": "own questions"}
+NAMES = {"msrvtt": "MSRVTT-QA", "msvd": "MSVD-QA", "activitynet": "ActivityNet-QA", "own": "own questions"}
 FOLDERS = {"msrvtt": "", "msvd": "msvd-qa"}
 """Where in the embedded corpus its questions are, by the data set whose schema they have."""
 
@@ -32,7 +32,7 @@ class QuestionDataConfig:
     """The data set's folder, in any of the layouts it comes in; by default the embedded corpus, rendered on first
     use."""
     dataset: Dataset = "msrvtt"
-    """Which one lies there: MSRVTT-QA, MSVD-QA, or your own questions in CSV, JSON or JSON lines."""
+    """Which one lies there: MSRVTT-QA, MSVD-QA, ActivityNet-QA, or your own questions in CSV, JSON or JSON lines."""
     videos: Path | None = None
     """The folder of the video files, where it is not `root`."""
     schema: Format | None = None
@@ -120,8 +120,8 @@ def load_question_data(
         UnusableVideosError: a video is missing or unreadable under the policy `error`; the first ones are named.
         ValueError: no folder for own data, or no answer that qualifies for the list.
     """
-    if config.root is None and config.dataset == "own":
-        raise ValueError("expected the folder of your own questions as --data.root, got none")
+    if config.root is None and config.dataset not in FOLDERS:
+        raise ValueError(f"expected the folder of {NAMES[config.dataset]} as --data.root, got none")
     corpus = ensure_corpus(progress=progress) if config.root is None else None
     root = config.root if corpus is None else corpus / FOLDERS[config.dataset]
     assert root is not None

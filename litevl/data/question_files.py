@@ -1,7 +1,8 @@
 """Files of questions about videos in every form that is in use: which file is what, and what its rows say.
 
 The forms are those of the original releases of MSRVTT-QA and MSVD-QA (a), ALPRO and TESTA (b), LAVIS (c), Singularity,
-VindLU and UMT (d), VIOLET (e), just-ask and FrozenBiLM (f), and a user's own csv, jsonl or json.
+VindLU and UMT (d), VIOLET (e), just-ask and FrozenBiLM (f), of ActivityNet-QA, with questions and answers in a pair of
+files, and a user's own csv, jsonl or json.
 """
 
 import re
@@ -22,21 +23,22 @@ from litevl.data.annotations import (
     video_name,
 )
 
-Dataset = Literal["msrvtt", "msvd", "own"]
-Format = Literal["original", "jsonl", "lavis", "singularity", "violet", "csv", "own"]
+Dataset = Literal["msrvtt", "msvd", "activitynet", "own"]
+Format = Literal["original", "jsonl", "lavis", "singularity", "violet", "csv", "paired", "own"]
 
 QUESTION_WORDS = ("what", "who", "how", "when", "where")
 """The types of question that results on MSRVTT-QA and MSVD-QA are broken down by."""
 
-ID_KEYS = ("video_id", "video", "clip_name", "path", "file")
+ID_KEYS = ("video_id", "video", "video_name", "clip_name", "path", "file")
 KIND_KEYS = ("answer_type", "question_type", "type")
 NUMBERED = {"msrvtt": "video", "msvd": "vid"}
 """What stands before a bare number in the names of a dataset's videos."""
 
 _SPLIT = r"(?P<split>train|val|test)"
-_DATA = r"(?P<dataset>msrvtt|msvd)"
+_DATA = r"(?P<dataset>msrvtt|msvd|activitynet|anet)"
 NAMES: tuple[tuple[str, Format], ...] = (
     (rf"{_SPLIT}_qa\.json", "original"),
+    (rf"{_SPLIT}_q\.json", "paired"),
     (rf"qa_{_SPLIT}\.json", "lavis"),
     (rf"{_DATA}_qa_{_SPLIT}\.json", "singularity"),
     (rf"txt_{_DATA}-qa\.json", "violet"),
@@ -49,9 +51,14 @@ MAPPING = "youtube_mapping.txt"
 PREFIXES = {
     "msrvtt": ("", "MSRVTT-QA", "MSRVTT_QA", "msrvtt_qa", "msrvtt-qa", "MSRVTT", "msrvtt", "data/MSRVTT-QA"),
     "msvd": ("", "MSVD-QA", "MSVD_QA", "msvd_qa", "msvd-qa", "MSVD", "msvd", "data/MSVD-QA"),
+    "activitynet": ("", "ActivityNet-QA", "activitynet-qa", "activitynet_qa", "anet_qa", "ActivityNet", "activitynet"),
     "own": ("",),
 }
-INNER = ("", "annotation", "annotations", "txt", "anno_downstream")
+ACTIVITYNET_KINDS = (
+    *("motion", "spatial_relation", "temporal_relation", "yes_no", "color", "object", "location", "number", "other"),
+)
+"""ActivityNet-QA's types of question, by the number its answers have (Yu et al., arXiv 1906.02467)."""
+INNER = ("", "annotation", "annotations", "dataset", "txt", "anno_downstream")
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,8 @@ def known_files(root: Path, dataset: Dataset) -> list[QuestionFile]:
             match = re.fullmatch(pattern, path.name, re.IGNORECASE)
             if match:
                 named = {key: value.lower() for key, value in match.groupdict().items() if value}
-                fits = dataset == "own" or named.get("dataset", dataset) == dataset
+                of = named.get("dataset", dataset).replace("anet", "activitynet")
+                fits = dataset == "own" or of == dataset
                 if fits and (form not in ("jsonl", "csv") or asks_questions(path)):
                     found.append(QuestionFile(path, form, named.get("split", "")))
                 break
@@ -220,6 +228,8 @@ def read_questions(file: QuestionFile, split: str, dataset: Dataset, root: Path)
 
 def _rows(file: QuestionFile, split: str) -> tuple[list[tuple[str, Any]], list[str] | None]:
     path = file.path
+    if file.format == "paired":
+        return _paired_rows(path), None
     if path.suffix.lower() == ".csv":
         return list(read_csv(path, ("question", "answer"))), None
     if path.suffix.lower() == ".jsonl":
@@ -233,6 +243,29 @@ def _rows(file: QuestionFile, split: str) -> tuple[list[tuple[str, Any]], list[s
         content, where = content[split], f"{split} "
     rows = need(content, list, path, where.strip(), "the rows")
     return [(f"{where}row {number}", row) for number, row in enumerate(rows)], vocabulary
+
+
+def _paired_rows(path: Path) -> list[tuple[str, Any]]:
+    """The rows of ActivityNet-QA's questions, each with its answer from the file beside them."""
+    beside = path.with_name(re.sub("_q(?=\\.json$)", "_a", path.name, flags=re.IGNORECASE))
+    answers: dict[str, dict[str, Any]] = {}
+    for number, row in enumerate(need(read_json(beside), list, beside, "", "the answers")):
+        need(row, dict, beside, f"row {number}", "a row")
+        name = need(row.get("question_id"), str, beside, f"row {number}", "a question_id")
+        if name in answers:
+            raise AnnotationError(beside, f"row {number}", f"the question's id {name} is there twice; take one out")
+        answers[name] = row
+    rows = []
+    for number, row in enumerate(need(read_json(path), list, path, "", "the questions")):
+        place = f"row {number}"
+        name = need(need(row, dict, path, place, "a row").get("question_id"), str, path, place, "a question_id")
+        if name not in answers:
+            raise AnnotationError(beside, name, f"expected an answer to each question of {path.name}, got none to it")
+        kind = answers[name].get("type")
+        if isinstance(kind, int) and 0 <= kind < len(ACTIVITYNET_KINDS):
+            kind = ACTIVITYNET_KINDS[kind]
+        rows.append((place, {**row, **answers[name], "type": kind}))
+    return rows
 
 
 def listed_answers(content: Any, path: Path, place: str) -> list[str]:
@@ -294,7 +327,8 @@ def _video(value: Any, path: Path, place: str, dataset: Dataset, root: Path) -> 
         name = video_name(text, path, place)
         if re.fullmatch("-[0-9]+", name):
             raise AnnotationError(path, place, f"expected a video's id, got {value!r}")
-        return f"{NUMBERED[dataset]}{int(name)}" if re.fullmatch("[0-9]+", name) else name
+        numbered = dataset in NUMBERED and re.fullmatch("[0-9]+", name)
+        return f"{NUMBERED[dataset]}{int(name)}" if numbered else name
     parts = Path(text)
     if parts.is_absolute() and parts.is_relative_to(root.absolute()):
         parts = parts.relative_to(root.absolute())

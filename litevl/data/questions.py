@@ -1,4 +1,4 @@
-"""Video question answering: MSRVTT-QA's and MSVD-QA's splits, or a user's own, from whatever files a folder holds."""
+"""Video question answering: the splits of MSRVTT-QA, MSVD-QA, ActivityNet-QA or a user's own, from whatever files."""
 
 import os
 import re
@@ -28,10 +28,11 @@ __all__ = ["Dataset", "Format", "QuestionData", "VideoQuestion", "load_questions
 USUAL = {
     "msrvtt": {"train": 158581, "val": 12278, "test": 72821},
     "msvd": {"train": 30933, "val": 6415, "test": 13157},
+    "activitynet": {"train": 32000, "val": 18000, "test": 8000},
 }
 """Questions of each split as the original releases have them."""
 
-FORMAT_ORDER: tuple[Format, ...] = ("original", "singularity", "lavis", "jsonl", "csv", "own", "violet")
+FORMAT_ORDER: tuple[Format, ...] = ("original", "paired", "singularity", "lavis", "jsonl", "csv", "own", "violet")
 """VIOLET's last: its files lack the questions whose answers are not in its vocabulary."""
 
 _Splits = dict[str, tuple[VideoQuestion, ...]]
@@ -77,8 +78,8 @@ def load_questions(
 
     Args:
         root: the dataset's folder, or one that holds it; `VideoFolder(root)` finds the videos.
-        dataset: `msrvtt`, `msvd`, or `own` for files of your own: csv, jsonl or json with a question, an answer and a
-            video, with train, val or test in the file's name (or as keys of one json).
+        dataset: `msrvtt`, `msvd`, `activitynet`, or `own` for files of your own: csv, jsonl or json with a question, an
+            answer and a video, with train, val or test in the file's name (or as keys of one json).
         format: take files of this form only.
         training: False asks for the test questions alone.
         videos: the folder of the videos, where it is not `root`.

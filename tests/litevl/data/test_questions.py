@@ -284,7 +284,7 @@ def changed(**change):
 DAMAGED = {
     "no question": (changed(question=...), r"test_qa\.json, row 1: expected a question, an answer and a video"),
     "no answer": (changed(answer=...), "row 1: expected a question, an answer .*got the keys"),
-    "no video": (changed(video_id=...), r"row 1: .*\(video_id, video, clip_name, path, file\), got the keys answer"),
+    "no video": (changed(video_id=...), r"row 1: .*\(video_id, video, video_name, clip_name, path, file\), got the keys answer"),
     "empty question": (changed(question=" "), "row 1: expected the question, got an empty one; take the row out"),
     "empty answer": (changed(answer=""), "row 1: expected the answer, got an empty one"),
     "question a number": (changed(question=3), "row 1: expected the question as str, got 3"),
@@ -338,3 +338,36 @@ def test_a_folder_without_questions_says_what_is_usual(tmp_path):
         load_questions(tmp_path, "msrvtt")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load_questions(tmp_path / "nowhere", "msvd")
+
+
+def activitynet(split, answers=True):
+    """ActivityNet-QA's pair of files, (e) of its schemas."""
+    names = {"train": ("aaaaaaaaaaa", "bbbbbbbbbbb"), "val": ("ccccccccccc",), "test": ("ddddddddddd",)}[split]
+    asked = [
+        {"video_name": name, "question": "is the person indoors", "question_id": f"v_{name}_{n}"}
+        for name in names
+        for n in range(2)
+    ]
+    said = [{"answer": "yes", "type": 3, "question_id": row["question_id"]} for row in reversed(asked)]
+    return {f"{split}_q.json": asked, **({f"{split}_a.json": said} if answers else {})}
+
+
+def test_activitynets_questions_and_answers_come_from_a_pair_of_files(tmp_path):
+    files = {name: rows for split in ("train", "val", "test") for name, rows in activitynet(split).items()}
+    data = load_questions(write(tmp_path, {**files, "videos/v_ddddddddddd.mkv": ""}), "activitynet")
+    assert (len(data.train), len(data.val), len(data.test)) == (4, 2, 2)
+    first = data.test[0]
+    assert (first.question_id, first.video_id, first.kind) == ("v_ddddddddddd_0", "ddddddddddd", "yes_no")
+    assert (first.question, first.answer, data.schema) == ("is the person indoors", "yes", "paired")
+    assert VideoFolder(tmp_path).resolve(first.video_id).name == "v_ddddddddddd.mkv"
+    assert "test has 2 questions, usually 8000" in data.notes
+
+
+def test_a_question_without_its_answer_is_named(tmp_path):
+    files = {**activitynet("train"), **activitynet("test")}
+    gone = files["test_a.json"].pop()
+    with pytest.raises(AnnotationError, match=rf"test_a\.json, {gone['question_id']}: expected an answer"):
+        load_questions(write(tmp_path, files), "activitynet")
+    files["test_a.json"] += [files["test_a.json"][0]]
+    with pytest.raises(AnnotationError, match="twice"):
+        load_questions(write(tmp_path, files), "activitynet")

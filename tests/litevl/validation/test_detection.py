@@ -116,7 +116,7 @@ def test_what_fits_none_is_told_what_each_expected(tmp_path):
     (finding,) = report.findings
     assert (finding.severity, finding.kind, report.exit_code, report.sets) == ("error", "annotations", 2, ())
     reasons = {(item["task"], item["dataset"]): item["reason"] for item in finding.items}
-    assert len(reasons) == 8
+    assert len(reasons) == 9
     assert "MSRVTT_data.json, MSRVTT_train.9k.csv and MSRVTT_JSFUSION_test.csv" in reasons["captions", "msrvtt"]
     assert "train_data.json, val_data.json and test_data.json" in reasons["captions", "didemo"]
     assert "train.csv, val.csv and test.csv" in reasons["captions", "own"]
