@@ -284,7 +284,10 @@ def changed(**change):
 DAMAGED = {
     "no question": (changed(question=...), r"test_qa\.json, row 1: expected a question, an answer and a video"),
     "no answer": (changed(answer=...), "row 1: expected a question, an answer .*got the keys"),
-    "no video": (changed(video_id=...), r"row 1: .*\(video_id, video, video_name, clip_name, path, file\), got the keys answer"),
+    "no video": (
+        changed(video_id=...),
+        r"row 1: .*\(video_id, video, video_name, clip_name, path, file\), got the keys answer",
+    ),
     "empty question": (changed(question=" "), "row 1: expected the question, got an empty one; take the row out"),
     "empty answer": (changed(answer=""), "row 1: expected the answer, got an empty one"),
     "question a number": (changed(question=3), "row 1: expected the question as str, got 3"),
