@@ -16,7 +16,7 @@ import shlex
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,7 +38,8 @@ from litevl.evaluation.cost import EncodingCost, encoding_cost
 from litevl.evaluation.report import show, write_section
 from litevl.tasks import RetrievalConfig, absolute
 from litevl.tasks.command_line import ANYWHERE
-from litevl.training import build_model, describe_changes, frame_average, load_backbone, read_config, read_json
+from litevl.tasks.finished import finished_or_run
+from litevl.training import build_model, frame_average, load_backbone
 
 Change = Callable[[RetrievalConfig], RetrievalConfig]
 
@@ -170,36 +171,20 @@ def main(config: Config, command: str = "python recipes/msrvtt_ablation.py") -> 
         raise ValueError("the ablation runs in one process; give each process group its own --seeds or --variants")
     folder = config.ablation_dir / config.study
     frozen = replace(config.base, training=replace(config.base.training, epochs=0))
-    results: Results = {FROZEN: [run(frozen, folder / "frozen")["frame average"]]}
+    results: Results = {FROZEN: [finished_or_run(frozen, folder / "frozen", retrieval.main)["frame average"]]}
     for seed in config.seeds:
         for name, variant in config.chosen.items():
             print(f"\n{name}, seed {seed}")
             training = replace(config.base.training, select_on="last")
             wanted = replace(variant, seed=seed, baseline=False, training=training)
             path = folder / f"{name.replace(',', '').replace(' ', '-')}-seed{seed}"
-            results.setdefault(name, []).append(run(wanted, path)[wanted.model.adapter.title])
-    found = costs(config)
-    show(table(results, found, config))
+            found = finished_or_run(wanted, path, retrieval.main)
+            results.setdefault(name, []).append(found[wanted.model.adapter.title])
+    cost = costs(config)
+    show(table(results, cost, config))
     if config.markdown is not None:
-        write_section(config.markdown, TITLES[config.study], markdown(results, found, config, command))
+        write_section(config.markdown, TITLES[config.study], markdown(results, cost, config, command))
     return results
-
-
-def run(wanted: RetrievalConfig, folder: Path) -> dict[str, Any]:
-    """The results of one run, from its folder where it is finished.
-
-    Raises:
-        ValueError: the folder holds a run of other settings.
-    """
-    wanted = replace(wanted, output_dir=folder)
-    if (folder / "metrics.json").is_file():
-        stored = replace(read_config(RetrievalConfig, folder), output_dir=folder, resume=False)
-        if changes := describe_changes(asdict(stored), asdict(wanted)):
-            raise ValueError(
-                f"{folder}: holds a run of other settings ({'; '.join(changes)}); choose another --ablation-dir"
-            )
-        return read_json(folder / "metrics.json")["results"]
-    return retrieval.main(replace(wanted, resume=folder.exists()))["results"]
 
 
 def costs(config: Config) -> dict[str, EncodingCost]:

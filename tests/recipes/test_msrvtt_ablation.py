@@ -11,8 +11,7 @@ from litevl.adapters import LiteVLConfig
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.cost import EncodingCost
 from litevl.evaluation.retrieval import EvaluationConfig
-from litevl.tasks import RetrievalConfig
-from litevl.tasks import retrieval as task
+from litevl.tasks import RetrievalConfig, task
 from litevl.training import RetrievalModelConfig, TrainingConfig
 
 
