@@ -252,18 +252,16 @@ def _table(metrics: dict[str, float | int], intervals: dict[str, list[float]], k
     columns = {
         name: f"R@{name[1:]}" if name[0] == "r" else {"mdr": "MdR", "mnr": "MnR"}[name] for name in named_statistics(ks)
     }
-    width = 22 if intervals else 8
-    lines = [f"{'':4}{'queries':>9}{'gallery':>9}" + "".join(f"{title:>{width}}" for title in columns.values())]
+    rows = [["", "queries", "gallery", *columns.values()]]
     for direction in ("t2v", "v2t"):
-        line = f"{direction:4}{metrics[f'{direction}_queries']:>9}{metrics[f'{direction}_gallery']:>9}"
+        cells = [direction, str(metrics[f"{direction}_queries"]), str(metrics[f"{direction}_gallery"])]
         for name in columns:
-            cell = f"{metrics[f'{direction}_{name}']:.2f}"
-            if intervals:
-                low, high = intervals[f"{direction}_{name}_interval"]
-                cell += f" [{low:.2f}, {high:.2f}]"
-            line += f"{cell:>{width}}"
-        lines.append(line)
-    return "\n".join(lines)
+            interval = intervals.get(f"{direction}_{name}_interval")
+            between = "" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]"
+            cells.append(f"{metrics[f'{direction}_{name}']:.2f}{between}")
+        rows.append(cells)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
 def _read_scores(path: Path) -> np.ndarray:
