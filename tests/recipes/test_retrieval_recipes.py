@@ -71,6 +71,16 @@ def test_the_same_seed_gives_the_same_losses(recipe, config, tmp_path):
     assert steps(tmp_path / "one")[0]["loss"] != steps(tmp_path / "other")[0]["loss"]
 
 
+@pytest.mark.parametrize("recipe", ["own"], indirect=True)
+def test_own_tables_of_the_corpus_give_what_its_msrvtt_files_give(config, recipe, tmp_path):
+    as_msrvtt = replace(config.data, dataset="msrvtt", caption_mode=None)
+    metrics = [
+        recipe.main(replace(config, data=data, output_dir=tmp_path / data.dataset)) for data in (config.data, as_msrvtt)
+    ]
+    assert steps(tmp_path / "own") == steps(tmp_path / "msrvtt")
+    assert metrics[0]["results"] == metrics[1]["results"]
+
+
 def test_a_run_is_evaluated_again_from_its_folder_alone(recipe, config, capsys):
     metrics = recipe.main(config)
     words = ["--evaluate", str(config.output_dir)]
