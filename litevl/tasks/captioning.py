@@ -80,17 +80,7 @@ class Captioning(Task):
     def evaluate(self, model: VideoCaptioning, split: Split) -> dict[str, Any]:
         """Captions beside all references; with the embedded corpus also how often a clip is told from its reversal."""
         settings, data = self.config.evaluation, self.data
-        gallery = Gallery(
-            data,
-            split,
-            num_frames=self.config.model.adapter.num_frames,
-            preprocess=preprocessing(model),
-            batch_size=settings.batch_size,
-            workers=settings.workers,
-            device=self.accelerator.device,
-            process=self.accelerator.process_index,
-            processes=self.accelerator.num_processes,
-        )
+        gallery = Gallery(data, split, **self.clip_options(model))
         references = {video.video_id: video.captions for video in data.splits[split]}
         first = {name: captions[0] for name, captions in references.items()}
         pairs = [pair for one, other in data.order_pairs for pair in ((one, other), (other, one))]

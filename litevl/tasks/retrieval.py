@@ -83,17 +83,7 @@ class Retrieval(Task):
     def evaluate(self, model: VideoTextRetrieval, split: Split) -> dict[str, Any]:
         """Recall and ranks; with the embedded corpus also how often a clip is told from its reversal."""
         settings, data = self.config.evaluation, self.data
-        gallery = Gallery(
-            data,
-            split,
-            num_frames=self.config.model.adapter.num_frames,
-            preprocess=preprocessing(model),
-            batch_size=settings.batch_size,
-            workers=settings.workers,
-            device=self.accelerator.device,
-            process=self.accelerator.process_index,
-            processes=self.accelerator.num_processes,
-        )
+        gallery = Gallery(data, split, **self.clip_options(model))
         scores = score_gallery(
             model,
             gallery.texts,

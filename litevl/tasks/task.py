@@ -31,6 +31,7 @@ from litevl.training import (
     load_state,
     make_optimizer,
     new_run_name,
+    preprocessing,
     read_json,
     start_accelerator,
 )
@@ -118,6 +119,19 @@ class Task(ABC):
     def leaves_parameters_unused(cls, config: Any) -> bool:
         """Whether some trainable parameters may take no part in the loss."""
         return False
+
+    def clip_options(self, model: Any) -> dict[str, Any]:
+        """What `Clips` takes of the run: this process's share of a split, as the model takes it."""
+        settings, accelerator = self.config.evaluation, self.accelerator
+        return {
+            "num_frames": self.config.model.adapter.num_frames,
+            "preprocess": preprocessing(model),
+            "batch_size": settings.batch_size,
+            "workers": settings.workers,
+            "device": accelerator.device,
+            "process": accelerator.process_index,
+            "processes": accelerator.num_processes,
+        }
 
     def for_card(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """What of the trained model's results the model card shows."""
