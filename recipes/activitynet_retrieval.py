@@ -11,6 +11,14 @@ is no validation split of its own: the last epoch counts, unless --data.val-file
 
 With no arguments it runs on the embedded corpus, whose clips have a paragraph each, with the small BLIP that ships with
 litevl. Half of them can only be told apart by the order of frames. Its own validation clips are in val.json.
+
+Per seed, in 7 to 9 minutes of one thread on two CPU cores that other work shared, by ITC and re-ranked (*): order, how
+often a clip's text scores above that of the same clip reversed (chance 50), and text-to-video R@1, in percent:
+
+                         order  order*     R@1    R@1*
+    frame average         50.0    50.0    14.5    22.5
+    LiteVL, seed 0        99.0    98.0    58.0    54.5
+    LiteVL, seed 1        99.0    99.0    63.0    55.0
 """
 
 from pathlib import Path
