@@ -1,6 +1,6 @@
 """Every task's recipe with its defaults, over seeds, on the embedded corpus: frozen frame-average BLIP beside LiteVL.
 
-    python recipes/every_task.py                                   # 8 recipes x 3 seeds
+    python recipes/every_task.py                                   # 8 recipes, one of them with both heads, x 3 seeds
     python recipes/every_task.py --tasks msrvtt_qa --seeds 0
     python recipes/every_task.py --markdown recipes/RESULTS.md
 

@@ -33,7 +33,7 @@ EMBEDDED = CaptioningConfig(
 
 MSRVTT = CaptioningConfig(
     CaptioningModelConfig("Salesforce/blip-image-captioning-base"),
-    TrainingConfig(epochs=5, batch_size=64, lr=1e-4),
+    TrainingConfig(epochs=5, batch_size=64, lr=1e-4, gradient_checkpointing=True),
     CaptioningEvaluationConfig(workers=8),
     RetrievalDataConfig(train_split="full", test_split="full", workers=8),
 )

@@ -38,7 +38,7 @@ EMBEDDED = QuestionAnsweringConfig(
 
 MSRVTT = QuestionAnsweringConfig(
     QuestionModelConfig("Salesforce/blip-vqa-base"),
-    TrainingConfig(epochs=5, batch_size=32, lr=1e-4),
+    TrainingConfig(epochs=5, batch_size=32, lr=1e-4, gradient_checkpointing=True),
     QuestionEvaluationConfig(workers=8),
     QuestionDataConfig(workers=8),
 )

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from litevl.data.annotations import AnnotationError, read_json
-from litevl.data.question_files import QUESTION_WORDS, VideoQuestion, listed_answers
+from litevl.data.question_files import QUESTION_WORDS, VideoQuestion, listed_answers, question_word
 
 Predictions = Mapping[str, str | None] | Sequence[str | None]
 
@@ -126,7 +126,7 @@ class AnswerList:
         return {answer: index for index, answer in enumerate(self.answers)}
 
     def index(self, answer: str) -> int | None:
-        """The place of an answer; None for one outside the list, which training leaves out."""
+        """The place of an answer; None for one outside the list, from which a classifier learns nothing."""
         return self._indices.get(normalized(answer))
 
     def ceiling(self, questions: Sequence[VideoQuestion]) -> float:
@@ -180,21 +180,17 @@ def qa_metrics(
 
     Returns:
         `accuracy`, `questions` (its denominator) and `ceiling` (with a list of answers), the same as `accuracy_what`,
-        `questions_what`, `ceiling_what` for each type there is, `answered` (predictions that are not None) and
-        `answers` (the size of the list).
+        `questions_what`, `ceiling_what` for each question word and each type that the file gives beside them,
+        `answered` (predictions that are not None) and `answers` (the size of the list).
 
     Raises:
         ValueError: no questions, or predictions that are not one for each.
     """
     right = right_answers(predictions, questions, answers)
     listed = None if answers is None else np.array([question.answer in answers for question in questions], dtype=bool)
-    kinds = np.array([question.kind for question in questions])
-    found = set(kinds.tolist())
-    order = [kind for kind in (*QUESTION_WORDS, "other") if kind in found]
     metrics: dict[str, float | int] = {}
-    for kind in (None, *order, *sorted(found - set(order))):
-        chosen = np.ones(len(right), dtype=bool) if kind is None else kinds == kind
-        name = "" if kind is None else f"_{kind}"
+    for kind, chosen in _types(questions).items():
+        name = f"_{kind}" if kind else ""
         metrics[f"accuracy{name}"] = _percent(right[chosen])
         metrics[f"questions{name}"] = int(chosen.sum())
         if listed is not None:
@@ -203,6 +199,19 @@ def qa_metrics(
     if answers is not None:
         metrics["answers"] = len(answers)
     return metrics
+
+
+def _types(questions: Sequence[VideoQuestion]) -> dict[str, Bool[np.ndarray, " questions"]]:
+    """All questions, then those of each question word, then those of each type that the file has beside the words."""
+    words = np.array([q.kind if q.kind in QUESTION_WORDS else question_word(q.question) for q in questions])
+    kinds = np.array([question.kind for question in questions])
+    found = {"": np.ones(len(questions), dtype=bool)}
+    found |= {word: words == word for word in QUESTION_WORDS if (words == word).any()}
+    own = sorted(set(kinds.tolist()) - set(QUESTION_WORDS) - {"other"})
+    found |= {kind: kinds == kind for kind in own}
+    if (rest := kinds == "other").any():
+        found["other"] = rest
+    return found
 
 
 def _in_order(predictions: Predictions, questions: Sequence[VideoQuestion]) -> list[str | None]:

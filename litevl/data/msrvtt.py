@@ -99,8 +99,14 @@ def load_msrvtt(
         "",
         f"expected annotations that make the splits train={train_split}, test={test_split}; found {found}"
         + (f" ({why})" if why else "")
+        + _multiple_choice(root)
         + ". The usual set is MSRVTT_data.json, MSRVTT_train.9k.csv and MSRVTT_JSFUSION_test.csv",
     )
+
+
+def _multiple_choice(root: Path) -> str:
+    found = next(iter(sorted(root.glob("**/*_mc_test.json"))), None)
+    return "" if found is None else f". {found.name} is multiple choice, which is not supported"
 
 
 def _groups(files: list[AnnotationFile], format: Format | None) -> Iterable[list[AnnotationFile]]:

@@ -1,6 +1,5 @@
 """Text-video retrieval on one's own videos: a table of videos and captions, whatever its columns are called."""
 
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 from litevl.data.annotations import VIDEO_EXTENSIONS, AnnotationError, MissingAnnotationsError, VideoCaptions, need
 from litevl.data.benchmark import ORDER, Split
 from litevl.data.lsmdc import is_lsmdc, lsmdc_records
-from litevl.data.records import TABLES, TEXT_KEYS, VIDEO_KEYS, pick_key, read_records
+from litevl.data.records import TABLES, TEXT_KEYS, VIDEO_KEYS, pick_key, read_records, read_segment, segment_name
 from litevl.data.retrieval_set import CaptionMode, RetrievalSet, overlap_notes
 
 FILE_KEYS = ("path", "file", "video", "image", "clip_name", "video_id")
@@ -160,11 +159,8 @@ class _Reading:
         key = row[pick_key(row, pick, "a video", path, place)]
         file = self._relative(row[next(name for name in FILE_KEYS if name in row)], path, place)
         name = _without_extension(self._relative(key, path, place))
-        start, end = (_seconds(row.get(which), which, path, place) for which in ("start", "end"))
-        if (start or 0.0) >= (math.inf if end is None else end):
-            raise AnnotationError(path, place, f"expected start before end, got {start} and {end}")
-        if start is not None or end is not None:
-            name += f"@{'' if start is None else start}-{'' if end is None else end}"
+        start, end = read_segment(row, path, place)
+        name = segment_name(name, start, end)
         return name, _Clip(file, start, end, f"{path.name}, {place}")
 
     def _relative(self, value: Any, path: Path, place: str) -> str:
@@ -253,18 +249,6 @@ def _split(value: Any, path: Path, place: str) -> Split:
     if name is None:
         raise AnnotationError(path, place, f"expected the split train, val or test, got {value!r}")
     return name
-
-
-def _seconds(value: Any, which: str, path: Path, place: str) -> float | None:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        seconds = float(need(value, (int, float, str), path, place, f"{which} in seconds"))
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise AnnotationError(path, place, f"expected {which} in seconds, as 12.5, got {value!r}")
-    return seconds
 
 
 def _without_extension(name: str) -> str:

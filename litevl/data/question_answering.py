@@ -55,6 +55,10 @@ class QuestionDataConfig:
     workers: int = 2
     """Processes that decode training clips."""
 
+    def __post_init__(self) -> None:
+        if self.answers is not None and self.answer_file is not None:
+            raise ValueError("data.answers and data.answer_file: expected one of them, got both")
+
 
 @dataclass(frozen=True)
 class QuestionAnsweringData:

@@ -15,31 +15,33 @@ from litevl.data.dataset import ClipReader, stack
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig
 from litevl.data.question_files import VideoQuestion
+from litevl.data.records import segment_name
 from litevl.data.sampler import Row
 from litevl.data.video import Decoder
 
 
 @dataclass(frozen=True)
 class QuestionedVideo:
-    """A video and what is asked about it."""
+    """A video, or a segment of one, and what is asked about it."""
 
     video_id: str
+    """Of a segment, a name that no other has."""
+    key: str
+    """What to look for in the folder of the videos."""
     questions: tuple[VideoQuestion, ...]
     start: float | None = None
     end: float | None = None
 
-    @property
-    def key(self) -> str:
-        """What to look for in the folder of the videos."""
-        return self.video_id
-
 
 def by_video(questions: Sequence[VideoQuestion]) -> tuple[QuestionedVideo, ...]:
-    """The videos asked about in order of first appearance, each with all its questions."""
-    found: dict[str, list[VideoQuestion]] = {}
+    """The videos and segments asked about in order of first appearance, each with all its questions."""
+    found: dict[tuple[str, float | None, float | None], list[VideoQuestion]] = {}
     for question in questions:
-        found.setdefault(question.video_id, []).append(question)
-    return tuple(QuestionedVideo(video_id, tuple(asked)) for video_id, asked in found.items())
+        found.setdefault((question.video_id, question.start, question.end), []).append(question)
+    return tuple(
+        QuestionedVideo(segment_name(key, start, end), key, tuple(asked), start, end)
+        for (key, start, end), asked in found.items()
+    )
 
 
 class QuestionedVideoItem(TypedDict):
@@ -65,7 +67,7 @@ class QuestionedVideoBatch(TypedDict):
 class QuestionedVideoDataset(Dataset[QuestionedVideoItem]):
     """Clips with up to `questions` questions each, indexed by (epoch, row) as `EpochSampler` gives them.
 
-    An epoch asks every question once: a video with more questions has several rows, among which its questions are
+    Its rows ask every question once: a video with more questions has several rows, among which its questions are
     dealt anew each epoch. What is random follows from (seed, epoch, row) alone.
 
     Args:

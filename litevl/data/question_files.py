@@ -22,6 +22,7 @@ from litevl.data.annotations import (
     read_text,
     video_name,
 )
+from litevl.data.records import read_segment
 
 Dataset = Literal["msrvtt", "msvd", "activitynet", "own"]
 Format = Literal["original", "jsonl", "lavis", "singularity", "violet", "csv", "paired", "own"]
@@ -73,6 +74,10 @@ class VideoQuestion:
     answer: str
     kind: str
     """The type of question: as the file says, else its first word."""
+    start: float | None = None
+    """Seconds into the file at which the segment begins that is asked about; of own data."""
+    end: float | None = None
+    """Seconds into the file before which it ends."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +225,9 @@ def read_questions(file: QuestionFile, split: str, dataset: Dataset, root: Path)
         question = _text(row["question"], file.path, place, "question")
         answer = _text(_answer(row["answer"], vocabulary, file.path, place), file.path, place, "answer")
         video = _video(row[key], file.path, place, dataset, root)
-        found[name], places[name] = VideoQuestion(name, video, question, answer, _kind(row, question)), place
+        start, end = read_segment(row, file.path, place) if dataset == "own" else (None, None)
+        found[name] = VideoQuestion(name, video, question, answer, _kind(row, question), start, end)
+        places[name] = place
     if not found:
         raise AnnotationError(file.path, split, "expected questions, got none")
     return list(found.values())

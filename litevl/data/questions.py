@@ -247,8 +247,8 @@ def _leaks(root: Path, dataset: Dataset, splits: _Splits) -> list[str]:
         if not shared:
             continue
         if one == "train":
-            asked = {(question.video_id, question.question) for question in splits[one]}
-            again = [q for q in splits[other] if (q.video_id, q.question) in asked]
+            asked = {(q.video_id, q.start, q.end, q.question) for q in splits[one]}
+            again = [q for q in splits[other] if (q.video_id, q.start, q.end, q.question) in asked]
             if dataset != "own" or again:
                 what = f"{len(again)} questions" if dataset == "own" else f"{len(shared)} videos"
                 videos = list(video_ids(again)) if dataset == "own" else shared

@@ -1,6 +1,7 @@
 """The records of an annotation file, in whichever of JSON, JSON lines, CSV and TSV it comes."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,34 @@ def _is_lines(path: Path) -> bool:
     except (json.JSONDecodeError, RecursionError):
         return False
     return True
+
+
+def read_segment(row: dict[str, Any], path: Path, place: str) -> tuple[float | None, float | None]:
+    """The seconds at which a record's segment of its video starts and ends; None where it has none.
+
+    Raises:
+        AnnotationError: not seconds, or not start before end.
+    """
+    start, end = (_seconds(row.get(which), which, path, place) for which in ("start", "end"))
+    if (start or 0.0) >= (math.inf if end is None else end):
+        raise AnnotationError(path, place, f"expected start before end, got {start} and {end}")
+    return start, end
+
+
+def segment_name(name: str, start: float | None, end: float | None) -> str:
+    """A name of a segment that no other segment of the video has; the video's own where it is the whole."""
+    if start is None and end is None:
+        return name
+    return f"{name}@{'' if start is None else start}-{'' if end is None else end}"
+
+
+def _seconds(value: Any, which: str, path: Path, place: str) -> float | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        seconds = float(need(value, (int, float, str), path, place, f"{which} in seconds"))
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise AnnotationError(path, place, f"expected {which} in seconds, as 12.5, got {value!r}")
+    return seconds

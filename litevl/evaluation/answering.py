@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from litevl.bootstrap import bootstrap_interval
-from litevl.data.answers import AnswerList, qa_metrics, right_answers
+from litevl.data.answers import AnswerList, normalized, qa_metrics, right_answers
 from litevl.data.question_files import VideoQuestion
 from litevl.distributed import gather_objects
 from litevl.models import TokenBatch, VideoQuestionAnswering
@@ -38,6 +38,11 @@ class QuestionEvaluationConfig:
     """Resamples of a bootstrap over videos; with 1000, say, the accuracy gets a 95% interval."""
     workers: int = 2
     """Processes that decode."""
+
+    def __post_init__(self) -> None:
+        for name in ("k", "num_beams", "batch_size", "question_batch", "pair_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"evaluation.{name}: expected at least 1, got {getattr(self, name)}")
 
 
 @torch.no_grad()
@@ -87,6 +92,18 @@ def answer_questions(
     return {k: v for part, _ in shards for k, v in part.items()}, [name for _, names in shards for name in names]
 
 
+def respell(
+    said: Mapping[str, str], questions: Sequence[VideoQuestion], model: VideoQuestionAnswering
+) -> dict[str, str]:
+    """What was written, spelled as the data spells it where only the tokenizer's spelling differs ("t - shirt")."""
+    spelled = dict(said)
+    for question in questions:
+        text = said.get(question.question_id)
+        if text is not None and normalized(text) == normalized(model.as_written(question.answer)):
+            spelled[question.question_id] = question.answer
+    return spelled
+
+
 def _answer(
     model: VideoQuestionAnswering,
     grounded: Any,
@@ -122,7 +139,7 @@ def summarise_answers(
         seed: of the bootstrap.
 
     Returns:
-        What `qa_metrics` gives; `accuracy_order` over the questions of `order_kinds`; `interval` of the accuracy.
+        What `qa_metrics` gives; `order_accuracy` over the `order_questions` of `order_kinds`; `interval` of `accuracy`.
     """
 
     def mean(values: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """How close written captions come to their references: CIDEr, BLEU and ROUGE-L as the field computes them.
 
-The scorers are those of coco-caption (`pycocoevalcap`), whose numbers papers give. Its tokenizer is a Java program,
+The scorers are those of coco-caption (`pycocoevalcap`): old and unchanged since 2020, which is why papers' numbers are
+theirs, and plain Python. Its tokenizer is a Java program,
 which is not used: `words` follows its rules as far as captions need them. METEOR and SPICE, Java programs too, are left
 out.
 """
@@ -13,12 +14,14 @@ TOKENIZER = "lower case, contractions split, punctuation left out, without Java"
 
 _CONTRACTION = re.compile(r"(?<=\w)(n't|'s|'re|'ve|'ll|'d|'m)\b")
 _WORD = re.compile(r"n't\b|'(?:s|re|ve|ll|d|m)\b|\w+(?:[-/.,:']\w+)*|[^\w\s]")
+_QUOTES = str.maketrans({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'})  # typographic ones
 _LEFT_OUT = {"''", "'", "``", "`", "(", ")", "{", "}", "[", "]", ".", "?", "!", ",", ":", "-", "--", "...", ";", '"'}
 
 
 def words(text: str) -> str:
     """The words of a text with single blanks between them, as the scorers read them."""
-    spaced = _CONTRACTION.sub(r" \1", text.lower())
+    plain = text.lower().translate(_QUOTES)
+    spaced = _CONTRACTION.sub(r" \1", plain)
     return " ".join(word for word in _WORD.findall(spaced) if word not in _LEFT_OUT)
 
 

@@ -28,6 +28,16 @@ class CaptioningEvaluationConfig:
     workers: int = 2
     """Processes that decode."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("num_beams", 1), ("max_new_tokens", 1), ("min_new_tokens", 0), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"evaluation.{name}: expected at least {least}, got {getattr(self, name)}")
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(
+                f"evaluation.min_new_tokens: expected at most max_new_tokens {self.max_new_tokens}, got "
+                f"{self.min_new_tokens}"
+            )
+
 
 @dataclass(frozen=True)
 class WrittenCaptions:

@@ -85,11 +85,13 @@ def show_answers(metrics: Mapping[str, Any]) -> None:
     """Prints accuracies as a table: a row for all questions and for each type, a column for each model, the ceiling."""
     protocol, results = metrics["protocol"], metrics["results"]
     first = next(iter(results.values()))
-    inference = {"rank": f"top {protocol['k']} by first token ranked", "generate": "written", "classify": "classified"}
+    how = f"top {protocol['k']} by first token ranked" if protocol["inference"] == "rank" else "written"
+    if protocol["head"] == "classifier":
+        how += " (frame average), by a classifier (the trained model)"
     listed = f"{protocol['answers']} answers, {protocol['answer_source']}"
     caption = (
         f"{protocol['dataset']}: {first['coverage']}; all {first['questions']} questions count, {first['answered']} "
-        f"answered; {inference[protocol['inference']]}, {listed}; {protocol['num_frames']} frames of "
+        f"answered; {how}, {listed}; {protocol['num_frames']} frames of "
         f"{protocol['image_size']} px, {protocol['sampling']}; selected on {protocol['selected_on']}; backbone "
         f"{protocol['backbone_source']} {protocol['backbone_fingerprint']}"
     )

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from litevl.adapters import fingerprint
-from litevl.data.preprocess import PreprocessConfig
 from litevl.metrics import intervals_of_ranks, metrics_of_ranks, ranks
 
 from .scoring import Scores
@@ -73,18 +70,6 @@ def summarise(scores: Scores, groups: Mapping[str, str], bootstrap: int = 0, see
             )
         result[kind] = metrics
     return result
-
-
-def stamp(blip: Any) -> dict[str, Any]:
-    """What of a stock or plugged BLIP, and of the software, belongs to the protocol of a result."""
-    size = blip.config.vision_config.image_size
-    return {
-        "backbone_fingerprint": fingerprint(blip),
-        "backbone_revision": blip.load_report.revision,
-        "image_size": size,
-        "preprocessing": PreprocessConfig(size).fingerprint(),
-        "versions": {name: version(name) for name in ("litevl", "torch", "transformers")},
-    }
 
 
 def order_accuracy(scores: Scores, pairs: Sequence[tuple[str, str]]) -> dict[str, float]:

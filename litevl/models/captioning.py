@@ -19,6 +19,7 @@ from .encoding import (
     Pixels,
     encode_rows,
     log_likelihood,
+    next_token_logits,
     require_plugged,
     tokenize,
     tokenizer_of,
@@ -82,8 +83,8 @@ class VideoCaptioning(nn.Module):
 
     def tokenize(self, captions: Sequence[str]) -> TokenBatch:
         """[DEC], prompt, caption, [SEP], padded to the longest."""
-        whole = [f"{self.prompt} {caption}".strip() for caption in captions]
-        tokens = tokenize(self.tokenizer, whole, self.max_text_length, self.device)
+        texts = [f"{self.prompt} {caption}".strip() for caption in captions]
+        tokens = tokenize(self.tokenizer, texts, self.max_text_length, self.device)
         return TokenBatch(with_first(tokens.input_ids, self.dec_token_id), tokens.attention_mask)
 
     def forward(self, pixels: Pixels, captions: TokenBatch) -> Float[Tensor, "videos"]:
@@ -97,13 +98,7 @@ class VideoCaptioning(nn.Module):
     def caption_logits(self, video: VideoFeatures, captions: TokenBatch) -> Float[Tensor, "videos following words"]:
         """What the decoder makes of each token that follows another in caption i, given video i."""
         memory = video_memory(video, video.rows[:, 0], None, self.pooling)
-        return self.blip.text_decoder(
-            input_ids=captions.input_ids,
-            attention_mask=captions.attention_mask,
-            encoder_hidden_states=memory,
-            encoder_attention_mask=whole(memory),
-            use_cache=False,
-        ).logits[:, :-1]
+        return next_token_logits(self.blip.text_decoder, captions, memory, whole(memory))[:, :-1]
 
     def predicted(self, captions: TokenBatch) -> Float[Tensor, "videos following"]:
         """1 on the tokens that are to be predicted, 0 on prompt and padding; the first token has no place here."""

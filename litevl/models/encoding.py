@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from litevl.adapters import PoolingConfig, plugged_state, pool_by_text
+from litevl.precision import full_precision
 
 from .features import TokenBatch, VideoFeatures
 
@@ -84,11 +85,33 @@ def whole(memory: Float[Tensor, "pairs memory dim"]) -> Int[Tensor, "pairs memor
     return torch.ones(memory.shape[:2], dtype=torch.long, device=memory.device)
 
 
+def next_token_logits(
+    decoder: Any,
+    tokens: TokenBatch,
+    memory: Float[Tensor, "texts rows dim"],
+    mask: Int[Tensor, "texts rows"],
+) -> Float[Tensor, "texts length words"]:
+    """What a BLIP decoder makes of the token after each token of text i, which cross-attends to memory i.
+
+    Its head computes in float32 whatever the precision around it: likelihoods rounded to eight bits are often equal.
+    """
+    hidden = decoder.bert(
+        input_ids=tokens.input_ids,
+        attention_mask=tokens.attention_mask,
+        encoder_hidden_states=memory,
+        encoder_attention_mask=mask,
+        use_cache=False,
+        is_decoder=True,
+    ).last_hidden_state
+    with full_precision(hidden):
+        return decoder.cls(hidden.to(decoder.cls.predictions.bias.dtype)).float()
+
+
 def log_likelihood(
     logits: Float[Tensor, "texts following words"],
     tokens: TokenBatch,
     predicted: Float[Tensor, "texts following"] | Int[Tensor, "texts following"],
 ) -> Float[Tensor, "texts"]:
     """The log-likelihood of each text: the sum over its tokens where `predicted` is 1."""
-    scores = logits.float().log_softmax(dim=-1)
+    scores = logits.log_softmax(dim=-1)
     return (scores.gather(-1, tokens.input_ids[:, 1:, None])[..., 0] * predicted).sum(dim=1)

@@ -23,6 +23,10 @@ class TokenBatch:
     def __getitem__(self, index: Int[Tensor, "chosen"] | Bool[Tensor, "texts"] | slice) -> "TokenBatch":
         return TokenBatch(self.input_ids[index], self.attention_mask[index])
 
+    def cut_to(self, length: int) -> "TokenBatch":
+        """The first `length` tokens of every text, where none has more."""
+        return TokenBatch(self.input_ids[:, :length], self.attention_mask[:, :length])
+
     def pad_to(self, length: int) -> "TokenBatch":
         """Pads every text to `length` tokens; the mask hides what is added, whatever its id."""
         extra = (0, length - self.input_ids.shape[1])

@@ -21,6 +21,7 @@ from .encoding import (
     Pixels,
     encode_rows,
     log_likelihood,
+    next_token_logits,
     require_plugged,
     tokenize,
     tokenizer_of,
@@ -94,6 +95,12 @@ class VideoQuestionAnswering(nn.Module):
         pooling = pooling or PoolingConfig(space="hidden")
         if pooling.mode == "text" and pooling.space != "hidden":
             raise ValueError("pooling.space: a BLIP for question answering has no projected space; expected 'hidden'")
+        widths = blip.config.vision_config.hidden_size, blip.config.text_config.hidden_size
+        if pooling.mode == "text" and widths[0] != widths[1]:
+            raise ValueError(
+                f"pooling.mode: this BLIP's encoders are {widths[0]} (vision) and {widths[1]} (text) wide and have no "
+                "projected space, so that no question can weight its video; expected 'mean' or 'none', got 'text'"
+            )
         self.blip: Any = repair(blip)
         self.tokenizer: Any = tokenizer
         self.enc_token_id, self.dec_token_id = enc_token_id(tokenizer), dec_token_id(tokenizer)
@@ -164,9 +171,10 @@ class VideoQuestionAnswering(nn.Module):
     def rank(
         self, questions: GroundedQuestions, answers: TokenBatch, k: int = 128, pair_batch: int = 1024
     ) -> tuple[Int[Tensor, "questions"], Float[Tensor, "questions"]]:
-        """The likeliest answer of a list to each question, ranked as BLIP does.
+        """The likeliest answer of a list to each question, found as BLIP does.
 
-        The `k` answers whose first token is the likeliest are scored in full.
+        The `k` answers whose first token is the likeliest are scored in full: by their likelihood, where BLIP's code
+        takes its label-smoothed loss, which ranks answers of several tokens a little differently.
 
         Args:
             questions: grounded in their videos, which are thus encoded once.
@@ -179,16 +187,24 @@ class VideoQuestionAnswering(nn.Module):
         """
         k = min(k, len(answers))
         start = TokenBatch(answers.input_ids[:1, :1].expand(len(questions), 1), questions.attention_mask[:, :1])
-        first = self._decode(questions, start)[:, 0].float().log_softmax(dim=-1)
+        first = self._decode(questions, start)[:, 0].log_softmax(dim=-1)
         candidates = first[:, answers.input_ids[:, 1]].topk(k, dim=1).indices
-        rows = torch.arange(len(questions), device=candidates.device).repeat_interleave(k)
         chosen = candidates.flatten()
-        likelihoods = [
-            self.answer_log_likelihood(questions[rows[start:stop]], answers[chosen[start:stop]])
-            for start, stop in _spans(len(rows), pair_batch)
-        ]
-        best, position = torch.cat(likelihoods).view(-1, k).max(dim=1)
+        # Shorter answers first, so that a batch is padded to its own longest and not to that of the list.
+        lengths = answers.attention_mask.sum(dim=1)[chosen]
+        order = lengths.argsort(stable=True)
+        likelihoods = torch.empty(len(chosen), device=chosen.device)
+        for some in order.split(pair_batch):
+            likelihoods[some] = self.answer_log_likelihood(
+                questions[some // k], answers[chosen[some]].cut_to(int(lengths[some].max()))
+            )
+        best, position = likelihoods.view(-1, k).max(dim=1)
         return candidates.gather(1, position[:, None])[:, 0], best
+
+    def as_written(self, answer: str) -> str:
+        """An answer as `generate` would spell it: the tokenizer parts words at punctuation and drops accents."""
+        ids = self.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        return self.tokenizer.decode(ids).strip()
 
     @torch.no_grad()
     def generate(self, questions: GroundedQuestions, num_beams: int = 3) -> list[str]:
@@ -206,14 +222,4 @@ class VideoQuestionAnswering(nn.Module):
         return [text.strip() for text in self.tokenizer.batch_decode(written, skip_special_tokens=True)]
 
     def _decode(self, questions: GroundedQuestions, answers: TokenBatch) -> Float[Tensor, "questions length words"]:
-        return self.blip.text_decoder(
-            input_ids=answers.input_ids,
-            attention_mask=answers.attention_mask,
-            encoder_hidden_states=questions.hidden,
-            encoder_attention_mask=questions.attention_mask,
-            use_cache=False,
-        ).logits
-
-
-def _spans(total: int, size: int) -> list[tuple[int, int]]:
-    return [(start, min(start + size, total)) for start in range(0, total, size)]
+        return next_token_logits(self.blip.text_decoder, answers, questions.hidden, questions.attention_mask)

@@ -56,7 +56,9 @@ class Captioning(Task):
         require_scorers()
         training = self.config.training.epochs > 0 and folder is None
         progress = self.accelerator.is_main_process
-        return load_retrieval_data(self.config.data, training=training, progress=progress, corpus_folder=CORPUS_FOLDER)
+        # The other data sets' captions in the corpus are as they are for retrieval.
+        folder_of_all = CORPUS_FOLDER if self.config.data.dataset == "msrvtt" else None
+        return load_retrieval_data(self.config.data, training=training, progress=progress, corpus_folder=folder_of_all)
 
     def wrap(self, blip: Any) -> VideoCaptioning:
         """With the pooling and the prompt of the config."""
@@ -111,6 +113,7 @@ class Captioning(Task):
             "max_text_length": model.max_text_length,
             "num_beams": settings.num_beams,
             "max_new_tokens": settings.max_new_tokens,
+            "min_new_tokens": settings.min_new_tokens,
             "tokenizer": TOKENIZER,
         }
 

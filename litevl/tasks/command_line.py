@@ -78,5 +78,10 @@ def absolute(config: Any) -> Any:
     backbone = config.model.backbone
     backbone = str(Path(backbone).resolve()) if Path(backbone).exists() else backbone
     videos = None if config.data.videos is None else config.data.videos.resolve()
-    data, model = replace(config.data, root=root, videos=videos), replace(config.model, backbone=backbone)
+    vocab = config.model.vocab
+    vocab = str(Path(vocab).resolve()) if vocab is not None and Path(vocab).exists() else vocab
+    data = replace(config.data, root=root, videos=videos)
+    if getattr(data, "answer_file", None) is not None:
+        data = replace(data, answer_file=data.answer_file.resolve())
+    model = replace(config.model, backbone=backbone, vocab=vocab)
     return replace(config, data=data, model=model)

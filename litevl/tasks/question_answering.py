@@ -12,11 +12,18 @@ from litevl.adapters import PoolingConfig
 from litevl.data.answers import AnswerList
 from litevl.data.clips import Clips
 from litevl.data.question_answering import QuestionAnsweringData, QuestionDataConfig, load_question_data
-from litevl.evaluation.answering import QuestionEvaluationConfig, answer_questions, summarise_answers
+from litevl.evaluation.answering import QuestionEvaluationConfig, answer_questions, respell, summarise_answers
 from litevl.evaluation.report import show_answers
 from litevl.losses import QuestionLossConfig, QuestionObjective
 from litevl.models import VideoQuestionAnswering
-from litevl.training import QuestionBatches, TrainingConfig, preprocessing, read_json
+from litevl.training import (
+    QuestionBatches,
+    TrainingConfig,
+    describe_changes,
+    preprocessing,
+    read_config,
+    read_json,
+)
 from litevl.training.question_model import QuestionModelConfig, save, wrap
 
 from .task import RunConfig, Split, Task, run_task
@@ -55,9 +62,12 @@ class QuestionAnswering(Task):
         """Of a finished run the test questions, to be answered from the run's own list."""
         answers = None
         if folder is not None and self.config.training.epochs:
-            stored = read_json(folder / "adapter_config.json")
-            stamp = stored["protocol"]
-            answers = AnswerList(tuple(stored["answers"]), stamp["answer_source"], tuple(stamp["answer_notes"]))
+            listed = {name: getattr(self.config.data, name) for name in ("answers", "answer_file")}
+            before = read_config(QuestionAnsweringConfig, folder).data
+            if changes := describe_changes({name: getattr(before, name) for name in listed}, listed, "data"):
+                raise ValueError(f"the list of answers is the run's own and can't be changed: {'; '.join(changes)}")
+            stored = read_json(folder / "adapter_config.json")["answers"]
+            answers = AnswerList(tuple(stored["answers"]), stored["source"], tuple(stored["notes"]))
         return load_question_data(self.config.data, answers=answers, progress=self.accelerator.is_main_process)
 
     def wrap(self, blip: Any) -> VideoQuestionAnswering:
@@ -106,6 +116,8 @@ class QuestionAnswering(Task):
             model, asked, clips, data.answers, self.accelerator, settings, num_videos=clips.num_videos
         )
         free = settings.inference == "generate" and model.classifier is None
+        if free:
+            said = respell(said, data.questions[split], model)
         metrics = summarise_answers(
             said,
             data.questions[split],
@@ -124,16 +136,19 @@ class QuestionAnswering(Task):
         """With the list of answers, which evaluating again, and a classifier, go by."""
         answers, settings = self.data.answers, asdict(self.config.evaluation)
         classes = len(answers) if model.classifier is not None else None
-        save(model, self.config.model, folder, evaluation=settings, classes=classes, answers=list(answers.answers))
+        listed = {"answers": list(answers.answers), "source": answers.source, "notes": list(answers.notes)}
+        save(model, self.config.model, folder, evaluation=settings, classes=classes, answers=listed)
 
     def protocol(self) -> dict[str, Any]:
         """How questions are answered."""
         model, settings = self.config.model, self.config.evaluation
         return {
             "head": model.head,
-            "inference": "classify" if model.head == "classifier" else settings.inference,
+            "inference": settings.inference,
             "k": settings.k,
+            "num_beams": settings.num_beams if settings.inference == "generate" else None,
             "max_question_length": model.max_question_length,
+            "max_answer_length": model.max_answer_length,
         }
 
     def show(self, metrics: Mapping[str, Any]) -> None:

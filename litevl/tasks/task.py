@@ -16,7 +16,7 @@ from torch import nn
 from litevl.adapters import add_details, describe_trainable, unplug
 from litevl.blip import enable_gradient_checkpointing
 from litevl.data.coverage import Coverage
-from litevl.evaluation.retrieval import stamp
+from litevl.evaluation.stamp import stamp
 from litevl.training import (
     STATE_NAME,
     Progress,
@@ -36,6 +36,7 @@ from litevl.training import (
     start_accelerator,
 )
 from litevl.training.clip_batches import ClipBatches
+from litevl.training.run_folder import METRICS_NAME
 
 Split = Literal["train", "val", "test"]
 BASELINE = "frame average"
@@ -151,6 +152,11 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
         What `metrics.json` holds: the protocol, the results of frame-average BLIP and of LiteVL, the epochs' scores.
     """
     again = config.evaluate is not None
+    if again and not (config.evaluate / METRICS_NAME).is_file():
+        raise ValueError(
+            f"{config.evaluate}: expected a finished run, got one without {METRICS_NAME}; go on with it by --resume "
+            f"--output-dir {config.evaluate} and the settings in its config.json"
+        )
     accelerator = start(kind, config)
     output_dir = config.evaluate or config.output_dir or new_run_name(name)
     training = config.training.epochs > 0
@@ -177,13 +183,13 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
         model = load_adapted(config.model, output_dir, accelerator.device, task.wrap)
         metrics["results"][config.model.adapter.title] = evaluate(task, model, "test")
     if run is not None:
-        run.write_json("metrics.json", metrics)
+        run.write_json(METRICS_NAME, metrics)
         if training and run.write:
             scores = task.for_card(metrics["results"][config.model.adapter.title])
             add_details(output_dir, metrics=scores, protocol=metrics["protocol"], command=command)
     if accelerator.is_main_process:
         if again:
-            written = read_json(output_dir / "metrics.json")
+            written = read_json(output_dir / METRICS_NAME)
             metrics["protocol"]["selected_on"] = written["protocol"]["selected_on"]
         task.show(metrics)
         if metrics["protocol"]["selected_on"] == "test":

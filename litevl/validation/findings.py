@@ -11,6 +11,7 @@ from litevl.data.annotations import VIDEO_EXTENSIONS, LeakError, VideoCaptions
 from litevl.data.benchmark import Split
 from litevl.data.msrvtt_files import known_files
 from litevl.data.questions import QuestionData
+from litevl.data.records import segment_name
 from litevl.validation.candidates import Candidate
 from litevl.validation.detection import usual_counts
 
@@ -96,13 +97,17 @@ def splits_of(candidate: Candidate) -> tuple[CheckedSplit, ...]:
     made = []
     asked: tuple[tuple[Split, Any], ...] = (("train", found.train), ("val", found.val), ("test", found.test))
     for name, questions in asked:
-        by_video: dict[str, list[str]] = {}
+        by_video: dict[tuple[str, float | None, float | None], list[str]] = {}
         answers: dict[tuple[str, str], list[str]] = {}
         for question in questions:
-            by_video.setdefault(question.video_id, []).append(question.question)
-            answers.setdefault((question.video_id, question.question), []).append(question.answer)
+            place = (question.video_id, question.start, question.end)
+            by_video.setdefault(place, []).append(question.question)
+            answers.setdefault((segment_name(*place), question.question), []).append(question.answer)
         if by_video:
-            clips = tuple(VideoCaptions(video, tuple(texts)) for video, texts in by_video.items())
+            clips = tuple(
+                VideoCaptions(segment_name(video, start, end), tuple(texts), file=video, start=start, end=end)
+                for (video, start, end), texts in by_video.items()
+            )
             kinds = dict(Counter(question.kind for question in questions).most_common())
             given = {key: tuple(texts) for key, texts in answers.items()}
             made.append(CheckedSplit(candidate, name, name, clips, kinds, given))

@@ -1,6 +1,7 @@
 """Captioning through its `main`, on real files and a random backbone."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -72,6 +73,48 @@ def test_scorers_that_are_not_there_are_named_before_the_training(config, monkey
     with pytest.raises(ImportError, match=r"litevl\[captioning\]"):
         recipe.main(config)
     assert not config.output_dir.exists()
+
+
+def test_settings_out_of_range_are_named(config):
+    for name in ("num_beams", "max_new_tokens", "batch_size"):
+        with pytest.raises(ValueError, match=rf"evaluation\.{name}: expected at least 1, got 0"):
+            replace(config.evaluation, **{name: 0})
+    with pytest.raises(ValueError, match="at most max_new_tokens 6, got 7"):
+        replace(config.evaluation, min_new_tokens=7)
+
+
+def test_another_data_set_of_the_corpus_is_captioned_too(config):
+    metrics = recipe.main(replace(config, data=replace(config.data, dataset="msvd")))
+    assert metrics["protocol"]["dataset"] == "embedded corpus as MSVD"
+    assert metrics["results"]["LiteVL"]["references"] == 32
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_write_as_one(config, corpus, tmp_path):
+    """Each process holds another number of tokens; losses, captions and scores agree all the same."""
+    results = {}
+    launches = {
+        1: ["accelerate.commands.launch", "--cpu", "--num_processes", "1"],
+        2: ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
+    }
+    for processes, launch in launches.items():
+        folder = tmp_path / str(processes)
+        arguments = [
+            *(recipe.__file__, "--data.root", str(corpus / "captioning"), "--data.videos", str(corpus)),
+            *("--backbone", config.model.backbone, "--max-text-length", "30", "--adapter.num-frames", "3"),
+            *("--epochs", "1", "--batch-size", "8", "--lr", "1e-3", "--no-baseline", "--precision", "no"),
+            *("--no-gradient-checkpointing", "--data.workers", "0", "--evaluation.workers", "0"),
+            *("--evaluation.max-new-tokens", "6", "--output-dir", str(folder)),
+        ]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", *launch, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        results[processes] = (steps(folder), json.loads((folder / "metrics.json").read_text())["results"]["LiteVL"])
+    (one, alone), (two, together) = results[1], results[2]
+    assert [each["loss"] for each in two] == pytest.approx([each["loss"] for each in one], abs=1e-4)
+    assert together["captions"] == alone["captions"]
+    assert together["cider"] == pytest.approx(alone["cider"], abs=1e-6)
 
 
 def test_batches_of_look_alikes_are_refused(config):

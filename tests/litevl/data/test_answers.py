@@ -132,6 +132,9 @@ def test_without_a_list_any_wording_that_is_right_counts():
     assert qa_metrics({"1": "car", "0": "zoo"}, questions) == {
         "accuracy": 50.0,
         "questions": 2,
+        # A type of the file's own stands beside the question's word, and in its place where it is such a word.
+        "accuracy_what": 0.0,
+        "questions_what": 1,
         "accuracy_where": 100.0,
         "questions_where": 1,
         "accuracy_color": 0.0,

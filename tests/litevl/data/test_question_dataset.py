@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
-from rendered_clips import render
+from rendered_clips import number, render
 
 from litevl.data.preprocess import PreprocessConfig
 from litevl.data.question_dataset import QuestionedVideoDataset, by_video, collate_questioned
@@ -44,8 +44,8 @@ def test_videos_come_in_order_with_all_their_questions(questions):
 def test_every_question_is_asked_once_an_epoch_of_its_own_video(folder, questions, most, rows):
     dataset = QuestionedVideoDataset(by_video(questions), folder, 4, SMALL, most)
     assert len(dataset) == rows
-    for number in range(2):
-        items = epoch(dataset, number)
+    for each in range(2):
+        items = epoch(dataset, each)
         assert Counter(q.question_id for item in items for q in item["questions"]) == Counter(map(str, range(11)))
         assert all(q.video_id == item["video_id"] for item in items for q in item["questions"])
         assert all(1 <= len(item["questions"]) <= most for item in items)
@@ -54,7 +54,7 @@ def test_every_question_is_asked_once_an_epoch_of_its_own_video(folder, question
 def test_what_is_random_follows_from_seed_epoch_and_row(folder, questions):
     def dealt(seed, number):
         dataset = QuestionedVideoDataset(by_video(questions), folder, 4, SMALL, 3, seed=seed)
-        items = epoch(dataset, number)
+        items = epoch(dataset, each)
         return [[q.question_id for q in item["questions"]] for item in items], torch.stack([i["frames"] for i in items])
 
     (one, frames), (again, same) = dealt(0, 1), dealt(0, 1)
@@ -84,6 +84,24 @@ def test_a_bad_video_is_an_error_or_taken_out_with_its_questions_and_named(folde
     assert "video9" in batch["reasons"][0]
     nothing = collate_questioned([dataset[0, 5]])
     assert nothing["frames"].shape == (0, 0, 3, 64, 64)
+
+
+def test_segments_of_one_file_are_clips_of_their_own(folder):
+    own = [
+        VideoQuestion("0", "video0", "what first?", "a", "what", None, 0.2),
+        VideoQuestion("1", "video0", "what then?", "b", "what", 0.2, None),
+        VideoQuestion("2", "video0", "what else?", "c", "what", None, 0.2),
+    ]
+    videos = by_video(own)
+    assert [(v.video_id, v.key, v.start, v.end, len(v.questions)) for v in videos] == [
+        ("video0@-0.2", "video0", None, 0.2, 2),
+        ("video0@0.2-", "video0", 0.2, None, 1),
+    ]
+    dataset = QuestionedVideoDataset(videos, folder, 4, SMALL, 3)
+    first, second = (
+        {number(frame) for frame in item["frames"].permute(0, 2, 3, 1).numpy()} for item in epoch(dataset, 0)
+    )
+    assert max(first) < 5 <= min(second)  # 0.2 s at 25 frames a second
 
 
 def test_no_questions_at_a_time_is_refused(folder, questions):

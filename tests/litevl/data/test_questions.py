@@ -343,6 +343,19 @@ def test_a_folder_without_questions_says_what_is_usual(tmp_path):
         load_questions(tmp_path / "nowhere", "msvd")
 
 
+def test_own_questions_may_be_about_segments(tmp_path):
+    rows = "video,question,answer,start,end\nc,what first?,a,,2\nc,what then?,b,2,4.5\nd,what?,c,,\n"
+    files = {"train.csv": rows.replace("c,what", "e,what").replace("d,what", "f,what"), "test.csv": rows}
+    data = load_questions(write(tmp_path, files), "own")
+    assert [(q.video_id, q.start, q.end) for q in data.test] == [("c", None, 2.0), ("c", 2.0, 4.5), ("d", None, None)]
+    (tmp_path / "test.csv").write_text(rows.replace("2,4.5", "5,4.5"))
+    with pytest.raises(AnnotationError, match=r"test\.csv, line 3: expected start before end, got 5\.0 and 4\.5"):
+        load_questions(tmp_path, "own")
+    (tmp_path / "test.csv").write_text(rows.replace("2,4.5", "soon,4.5"))
+    with pytest.raises(AnnotationError, match=r"expected start in seconds, as 12\.5, got 'soon'"):
+        load_questions(tmp_path, "own")
+
+
 def activitynet(split, answers=True):
     """ActivityNet-QA's pair of files, (e) of its schemas."""
     names = {"train": ("aaaaaaaaaaa", "bbbbbbbbbbb"), "val": ("ccccccccccc",), "test": ("ddddddddddd",)}[split]

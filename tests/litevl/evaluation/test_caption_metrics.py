@@ -47,6 +47,7 @@ def test_case_and_punctuation_do_not_count():
     [
         ("A man's dog, barking!", "a man 's dog barking"),
         ("he doesn't - they're well-known (3.5 km)...", "he does n't they 're well-known 3.5 km"),
+        ("it\u2019s \u201cgood\u201d", "it 's good"),
         ("", ""),
         ('she says "hello" at 5:30', "she says hello at 5:30"),
     ],

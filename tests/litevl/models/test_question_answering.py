@@ -8,9 +8,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from transformers import BlipConfig, BlipForQuestionAnswering
 
 from litevl.adapters import FrameAverageConfig, LiteVLConfig, PoolingConfig, named_adapters, plug
-from litevl.blip import load_blip
+from litevl.blip import load_blip, load_tokenizer
+from litevl.data.question_files import VideoQuestion
+from litevl.evaluation.answering import respell
 from litevl.models import TokenBatch, VideoQuestionAnswering
 
 FIXTURES = Path(__file__).resolve().parents[1] / "blip" / "fixtures"
@@ -125,6 +128,60 @@ def test_the_loss_trains_the_adapters_and_sees_order(blip, texts, mode, cls):
     with torch.no_grad():
         forward, backward = (model(each, questions, answers) for each in (clips(), clips().flip(1)))
     assert not torch.allclose(forward, backward, rtol=0, atol=5e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pair_batch", [1, 4, 100])
+def test_answers_that_begin_alike_and_are_of_several_lengths_are_ranked_in_full(blip, texts, pair_batch):
+    """Few candidates, which share their first token: each is scored to its own end, whatever stands beside it."""
+    model = trained(blip)
+    grounded = model.ground(model.encode_video(clips()), model.tokenize_questions(texts["questions"]))
+    words = ["a", "a ball", "a red ball", "a red dog", "a dog", "blue"]
+    answers = model.tokenize_answers(words)
+    k = 5
+    start = TokenBatch(answers.input_ids[:2, :1], answers.attention_mask[:2, :1])
+    first = model._decode(grounded, start)[:, 0].log_softmax(-1)[:, answers.input_ids[:, 1]]
+    best, likelihood = model.rank(grounded, answers, k=k, pair_batch=pair_batch)
+    for row in range(2):
+        kept = first[row].topk(k).indices.tolist()
+        alone = torch.tensor([row])
+        whole = {n: model.answer_log_likelihood(grounded[alone], model.tokenize_answers([words[n]]))[0] for n in kept}
+        assert int(best[row]) == max(whole, key=lambda n: float(whole[n]))
+        torch.testing.assert_close(likelihood[row], max(whole.values()), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_likelihoods_are_not_rounded_under_mixed_precision(blip, texts):
+    """Logits of eight bits tie; what is compared at the end is float32."""
+    model = trained(blip)
+    grounded = model.ground(model.encode_video(clips()), model.tokenize_questions(texts["questions"]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model.answer_logits(grounded, model.tokenize_answers(ANSWERS[:2]))
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float())
+
+
+def test_an_answer_is_compared_as_the_tokenizer_spells_it(blip):
+    model = VideoQuestionAnswering(plug(blip, FrameAverageConfig(), verbose=False))
+    for answer in ANSWERS:
+        assert model.as_written(answer) == answer
+    spelled = model.as_written("red-red's")
+    assert spelled == model.tokenizer.decode(model.tokenizer("red-red's", add_special_tokens=False)["input_ids"])
+    question = VideoQuestion("7", "v", "what?", "red-red's", "what")
+    assert respell({"7": spelled}, [question], model) == {"7": "red-red's"}
+    assert respell({"7": "blue"}, [question], model) == {"7": "blue"}
+
+
+def test_encoders_of_two_widths_are_named_before_they_meet():
+    width = {"num_attention_heads": 2, "intermediate_size": 64, "num_hidden_layers": 1}
+    vision = {**width, "hidden_size": 64, "image_size": 32, "patch_size": 16}
+    text = {**width, "hidden_size": 32, "encoder_hidden_size": 64, "vocab_size": 60}
+    wide = BlipForQuestionAnswering(BlipConfig(vision_config=vision, text_config=text))
+    plug(wide, FrameAverageConfig(), verbose=False)
+    tokenizer = load_tokenizer(FIXTURES / "vocab.txt")
+    with pytest.raises(ValueError, match=r"64 \(vision\) and 32 \(text\) wide"):
+        VideoQuestionAnswering(wide, tokenizer=tokenizer)
+    VideoQuestionAnswering(wide, PoolingConfig("mean", space="hidden"), tokenizer=tokenizer)
 
 
 def test_misuse_is_named(blip, tokenizer):
