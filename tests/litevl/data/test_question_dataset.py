@@ -54,7 +54,7 @@ def test_every_question_is_asked_once_an_epoch_of_its_own_video(folder, question
 def test_what_is_random_follows_from_seed_epoch_and_row(folder, questions):
     def dealt(seed, number):
         dataset = QuestionedVideoDataset(by_video(questions), folder, 4, SMALL, 3, seed=seed)
-        items = epoch(dataset, each)
+        items = epoch(dataset, number)
         return [[q.question_id for q in item["questions"]] for item in items], torch.stack([i["frames"] for i in items])
 
     (one, frames), (again, same) = dealt(0, 1), dealt(0, 1)
