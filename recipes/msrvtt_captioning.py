@@ -12,8 +12,8 @@ captions that were written are in metrics.json. MSR-VTT's original splits are th
 With no arguments it runs on the embedded corpus with the small BLIP for captioning that ships with litevl. There a
 caption is right or wrong: `equal to a reference` counts those that are one of the clip's true captions, word for word.
 Seeds 0, 1 and 2 (`--seed N`; 5 to 10 minutes each on two cores that did other work too) gave, frozen frame average in
-brackets: a clip's caption likelier than that of the clip reversed 100.0, 100.0, 100.0 (50.0, chance); CIDEr 459.9, 470.7,
-467.8 (234.6); equal to a reference 65.0, 69.5, 67.0 (15.5).
+brackets: a clip's caption likelier than that of the clip reversed 100.0, 100.0, 100.0 (50.0, chance); CIDEr 459.9,
+470.7, 467.8 (234.6); equal to a reference 65.0, 69.5, 67.0 (15.5).
 """
 
 from typing import Any

@@ -12,9 +12,9 @@ The stills show every pair of things, also those of the test clips: a decoder th
 that there is no such pair, and names another. The clips of those pairs stay unseen until the test.
 
 Cost and result, of the runs that ship, each on one thread of two cores that did other work too: questions 44 minutes,
-captions 32. On fresh stills of the pairs kept for testing, 85.3% of the questions are answered rightly out of 34 answers
-(order, direction and growth 96% and more; shapes, of which 48 pixels show little, 64%); 77.6% of the written captions are
-true, word for word, and all are told from their near-duplicates.
+captions 32. On fresh stills of the pairs kept for testing, 85.3% of the questions are answered rightly out of 34
+answers (order, direction and growth 96% and more; shapes, of which 48 pixels show little, 64%); 77.6% of the written
+captions are true, word for word, and all are told from their near-duplicates.
 """
 
 import json
