@@ -145,7 +145,23 @@ def _example(config: dict[str, Any], place: str) -> list[str]:
         heads += f", classes={config['classes']}" if config.get("classes") else ""
         lines += [f"plug(blip, {_call(adapter)})", f"model = {task}(blip, {_call(pooling)}{heads}).eval()"]
     inside = "  # from inside this folder" if place == "." else ""
-    return [*imports, "", *lines, f'load_adapters({"model" if task else "blip"}, "{place}"){inside}']
+    lines.append(f'load_adapters({"model" if task else "blip"}, "{place}"){inside}')
+    return [*imports, "", *lines, *(f"# {line}" for line in _going_on(config))]
+
+
+def _going_on(config: dict[str, Any]) -> list[str]:
+    """What one does with a task's model, for a file of one's own."""
+    video = 'video = model.encode_video(load_clip("video.mp4", model)[None])  # from litevl import load_clip'
+    asked = 'asked = model.ground(video, model.tokenize_questions(["what is seen?"]))'
+    listed = 'answers = json.load(open("adapter_config.json"))["answers"]["answers"]'
+    uses = {
+        "retrieval": [video, 'model.similarity(model.encode_text(["a dog catches a frisbee"]), video)'],
+        "vqa": [video, asked, listed, "answers[model.rank(asked, model.tokenize_answers(answers))[0][0]]"],
+        "captioning": [video, "model.generate(video)"],
+    }
+    if config.get("classes"):
+        uses["vqa"][-1] = "answers[model.classify(asked).argmax()]"
+    return uses.get(config.get("task", ""), [])
 
 
 def _call(config: Any) -> str:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from litevl.blip import load_blip
+    from litevl.data.clip import load_clip
     from litevl.models import VideoCaptioning, VideoQuestionAnswering, VideoTextRetrieval
 
-__all__ = ["VideoCaptioning", "VideoQuestionAnswering", "VideoTextRetrieval", "load_blip"]
+__all__ = ["VideoCaptioning", "VideoQuestionAnswering", "VideoTextRetrieval", "load_blip", "load_clip"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> Any:
         from litevl.blip import load_blip
 
         return load_blip
+    if name == "load_clip":
+        from litevl.data.clip import load_clip
+
+        return load_clip
     if name in ("VideoCaptioning", "VideoQuestionAnswering", "VideoTextRetrieval"):
         from litevl import models
 

@@ -1,13 +1,13 @@
 """Video captioning on MSR-VTT: LiteVL adapters on a frozen BLIP that describes images.
 
     accelerate launch recipes/msrvtt_captioning.py
-    accelerate launch recipes/msrvtt_captioning.py --data.root /data/msrvtt \
-        --backbone Salesforce/blip-image-captioning-base
+    accelerate launch recipes/msrvtt_captioning.py --data.root /data/msrvtt
+    accelerate launch recipes/msrvtt_captioning.py --data.root /data/mine --data.dataset own    # a csv of captions
     python recipes/msrvtt_captioning.py --evaluate runs/msrvtt_captioning-...
 
 Scored by CIDEr, BLEU and ROUGE-L with coco-caption's own code (`pip install 'litevl[captioning]'`), without Java; the
-captions that were written are in metrics.json. MSR-VTT's original splits are the default: 6,513 videos to train on,
-497 to select on, 2,990 to test on with 20 references each.
+captions that were written are in metrics.json (`results`, `captions`). MSR-VTT's original splits are the default: 6,513
+videos to train on, 497 to select on, 2,990 to test on with 20 references each.
 
 With no arguments it runs on the embedded corpus with the small BLIP for captioning that ships with litevl. There a
 caption is right or wrong: `equal to a reference` counts those that are one of the clip's true captions, word for word.

@@ -11,8 +11,17 @@ The question encoder reads the question and the video, whose tokens are pooled b
 ranks the list of answers, as BLIP's VQA does. The list is made of training answers, never of test answers; a test
 question whose answer is not in it counts as wrong, and the list's ceiling stands beside each accuracy.
 
-With no arguments it runs on the embedded corpus with the small BLIP for questions that ships with litevl. A third of
-the answers there can only be had from the order of frames ("which shape appears first?").
+Your own questions (`--data.dataset own --data.root FOLDER`) are train, val and test as csv, jsonl or json, with a
+video, a question and an answer in each row, and `start` and `end` in seconds where a part of the file is meant:
+
+    video,question,answer              {"video": "a/dog.mp4", "question": "what runs?", "answer": "dog"}
+    a/dog.mp4,what runs?,dog           {"video": "tv.mp4", "question": "who?", "answer": "man", "start": 3, "end": 9.5}
+
+With no arguments it runs on the embedded corpus with the small BLIP for questions that ships with litevl. 200 of the
+890 test questions there can only be answered by the order of frames ("which shape appears first?"). Of these, seeds 0,
+1 and 2 (`--seed N`; 11 minutes and more each on two cores that did other work too) answered 94.5, 88.5 and 95.5 percent
+rightly (frozen frame average 40.0), of all questions 80.4, 77.6 and 81.1 (65.4); with `--head classifier` 79.5, 73.0
+and 86.0, of all 77.0, 75.6 and 79.3.
 """
 
 from typing import Any

@@ -331,4 +331,4 @@ def save(blip: Any, config: Any, folder: Path, recipe: str, metrics: dict[str, f
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    main(tyro.cli(Config, description=__doc__))

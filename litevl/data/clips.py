@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from litevl.data.annotations import VideoSource
-from litevl.data.coverage import BadVideoPolicy
+from litevl.data.coverage import LEAVE_OUT, BadVideoPolicy
 from litevl.data.dataset import VideoDataset, collate_videos
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig, normalize
 from litevl.data.sampling import Sampling
-from litevl.data.video import Decoder
+from litevl.data.video import Decoder, VideoError
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 class Clips:
     """One process's share of the videos of a split, as batches of ids and preprocessed clips on `device`.
 
-    A video that can't be decoded follows the policy; under `skip` it is named in the log and does not come.
+    A video that can't be decoded follows the policy; under `skip` it is named in the log and does not come. It is an
+    error of this process, not of a worker, whose traceback would hide it.
 
     Args:
         videos: the split, on every process.
@@ -65,12 +66,15 @@ class Clips:
             preprocess,
             decoder=decoder,
             sampling=sampling,
-            on_bad_video=on_bad_video,
+            on_bad_video="skip",
         )
+        self.on_bad_video = on_bad_video
         self.loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=collate_videos)
 
     def __iter__(self) -> Iterator[tuple[list[str], Float[Tensor, "batch time 3 height width"]]]:
         for batch in self.loader:
+            if batch["bad"] and self.on_bad_video == "error":
+                raise VideoError(batch["bad"][0], f"{batch['reasons'][0]}; {LEAVE_OUT}")
             for video_id, reason in zip(batch["bad"], batch["reasons"], strict=True):
                 logger.warning("left out of the evaluation: %s: %s", video_id, reason)
             if batch["video_id"]:

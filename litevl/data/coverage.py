@@ -14,6 +14,7 @@ from litevl.data.paths import VideoFolder
 from litevl.data.video import Decoder, VideoError, read_frames
 
 BadVideoPolicy = Literal["error", "skip"]
+LEAVE_OUT = "--data.on-bad-video skip goes on without such videos and reports the coverage"
 Source = TypeVar("Source", bound=VideoSource)
 
 
@@ -139,10 +140,6 @@ def apply_policy(
     if missing and (policy == "error" or not kept):
         first = "\n".join(f"  {video.reason}" for video in bad[:5])
         more = f"\n  ... and {len(bad) - 5} more" if len(bad) > 5 else ""
-        advice = (
-            "check the folder of the videos"
-            if not kept
-            else "fetch them, or choose the policy 'skip', which leaves them out and reports the coverage"
-        )
+        advice = "check the folder of the videos" if not kept else f"fetch them; {LEAVE_OUT}"
         raise UnusableVideosError(f"{len(missing)} of {len(videos)} videos cannot be used; {advice}:\n{first}{more}")
     return kept, Coverage(len(videos), len(kept), missing)

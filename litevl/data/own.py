@@ -150,7 +150,7 @@ class _Reading:
                     again += self._add(split, name, clip, captions, path, place)
         self._notes += [f"{path.name}: {n} rows of the split {split} are not used" for split, n in left.items()]
         if unknown:
-            self._notes.append(f"{path.name}: columns not used: {', '.join(unknown)}")
+            self._notes.append(f"{path.name}: columns not used: {', '.join(unknown)}{_bounds(list(unknown))}")
         if again:
             self._notes.append(f"{path.name}: {again} captions are given twice for one clip; both are taken")
 
@@ -258,3 +258,8 @@ def _without_extension(name: str) -> str:
 
 def _few(keys: Mapping[str, Any]) -> str:
     return ", ".join(list(keys)[:5]) or "none"
+
+
+def _bounds(unknown: list[str]) -> str:
+    meant = [name for name in unknown if re.search("start|begin|end|stop|time", name.lower())]
+    return f"; a segment's seconds are read from `start` and `end`, not from {', '.join(meant)}" if meant else ""

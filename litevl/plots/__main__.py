@@ -18,10 +18,11 @@ from tyro.conf import Positional
 
 from litevl.adapters import PoolingConfig, adapter_config, load_adapters, plugged_state
 from litevl.blip import load_blip
+from litevl.data.clip import load_clip
 from litevl.data.preprocess import normalize, resize_frames
 from litevl.data.video import VideoError, read_frames
 from litevl.models import VideoTextRetrieval
-from litevl.training import LoraSettings, RetrievalModelConfig, load_model, preprocessing, read_json
+from litevl.training import LoraSettings, RetrievalModelConfig, load_lora, load_model, preprocessing, read_json
 
 from .pooling import plot_pooling
 from .scales import plot_scales
@@ -43,8 +44,8 @@ def scales(
         backbone: where the backbone is now, if it is not where it was in training.
         vocab: for a .pth backbone without a vocab.txt beside it, as in training.
     """
-    model = load_folder(folder, backbone, vocab)
-    clip = None if video is None else read_clip(model, video)[1]
+    model = load_blip_of(folder, backbone, vocab)
+    clip = None if video is None else load_clip(video, model)
     _write(plot_scales(model, clip=clip), save)
 
 
@@ -71,6 +72,24 @@ def pooling(
     _write(plot_pooling(model, clip, text, frames), save)
 
 
+def load_blip_of(folder: Path, backbone: str | None = None, vocab: str | None = None) -> Any:
+    """The adapted BLIP of a run folder or of saved adapters, of any task.
+
+    Raises:
+        ValueError: the folder is none of both, does not say which backbone it belongs to, or does not fit it.
+    """
+    details = read_json(folder / "adapter_config.json")
+    task, trained_on = details.get("task") or "retrieval", details.get("backbone") or {}
+    if task == "retrieval":
+        return load_folder(folder, backbone, vocab).blip
+    source = folder / "backbone" if details["train"] == "all" else backbone or trained_on["source"]
+    blip = load_blip(source, task=task, image_size=trained_on.get("image_size"), vocab=vocab)
+    if details["lora"]:
+        load_lora(blip, LoraSettings(**details["lora"]), folder / "lora")
+    load_adapters(blip, folder, verbose=False)
+    return blip.eval()
+
+
 def load_folder(folder: Path, backbone: str | None = None, vocab: str | None = None) -> VideoTextRetrieval:
     """The model of a run folder; of saved adapters alone, the task model with its defaults around them.
 
@@ -78,6 +97,8 @@ def load_folder(folder: Path, backbone: str | None = None, vocab: str | None = N
         ValueError: the folder is none of both, does not say which backbone it belongs to, or does not fit it.
     """
     details = read_json(folder / "adapter_config.json")
+    if (task := details.get("task") or "retrieval") != "retrieval":
+        raise ValueError(f"{folder}: expected a retrieval run, got one of {task}, where no text weights rows by itself")
     trained_on = details.get("backbone") or {}
     source = backbone or trained_on.get("source")
     if source is None:

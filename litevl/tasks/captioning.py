@@ -1,7 +1,7 @@
 """Video captioning: the recipe for MSR-VTT is this with its own defaults."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from litevl.training.captioning_model import CaptioningModelConfig, save, wrap
 
 from .task import RunConfig, Split, Task, run_task
 
-CORPUS_FOLDER = "captioning"
+CORPUS_FOLDER: str | None = "captioning"
 """Where in the embedded corpus a test clip has all its captions, each of which may be written."""
 
 
@@ -56,9 +56,12 @@ class Captioning(Task):
         require_scorers()
         training = self.config.training.epochs > 0 and folder is None
         progress = self.accelerator.is_main_process
-        # The other data sets' captions in the corpus are as they are for retrieval.
-        folder_of_all = CORPUS_FOLDER if self.config.data.dataset == "msrvtt" else None
-        return load_retrieval_data(self.config.data, training=training, progress=progress, corpus_folder=folder_of_all)
+        data, folder_of_all = self.config.data, CORPUS_FOLDER
+        if data.dataset != "msrvtt":
+            # MSR-VTT's splits mean nothing here, and every caption of a clip is a reference.
+            mode = data.caption_mode or ("many" if data.dataset == "own" else None)
+            data, folder_of_all = replace(data, train_split="9k", test_split="1k-A", caption_mode=mode), None
+        return load_retrieval_data(data, training=training, progress=progress, corpus_folder=folder_of_all)
 
     def wrap(self, blip: Any) -> VideoCaptioning:
         """With the pooling and the prompt of the config."""

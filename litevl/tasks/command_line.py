@@ -61,7 +61,12 @@ def parse(arguments: list[str], embedded: Config, real: Config, description: str
         real: the defaults with it.
         description: the recipe's docstring, for --help.
     """
-    default = real if any(word.startswith("--data.root") for word in arguments) else embedded
+    rooted = any(word.startswith("--data.root") for word in arguments)
+    default = real if rooted else embedded
+    shown = (
+        "with --data.root" if rooted else "without --data.root; `--data.root FOLDER --help` shows those of real data"
+    )
+    description = f"{description or ''}\n\nThe defaults are {shown}."
     config: Any = tyro.cli(type(default), default=default, args=arguments, description=description, config=ANYWHERE)
     if config.evaluate is None:
         return absolute(config)

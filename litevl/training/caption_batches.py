@@ -63,7 +63,7 @@ class CaptionBatches(ClipBatches):
             preprocess,
             captions=settings.captions,
             decoder=settings.decoder,
-            on_bad_video=settings.on_bad_video,
+            on_bad_video="skip",
             seed=seed,
         )
         options: dict[str, Any] = {}
@@ -71,8 +71,17 @@ class CaptionBatches(ClipBatches):
             assert isinstance(model, VideoTextRetrieval)
             similar = similar_videos(model, data, num_frames, preprocess, accelerator)
             options = {"similar": similar, "group": settings.similar}
-        workers = settings.workers
-        super().__init__(dataset, collate_captioned, workers, preprocess, training, accelerator, seed, **options)
+        super().__init__(
+            dataset,
+            collate_captioned,
+            settings.workers,
+            preprocess,
+            training,
+            accelerator,
+            seed,
+            settings.on_bad_video,
+            **options,
+        )
 
     def inputs(self, items: Any) -> dict[str, Any]:
         """Tokens of the captions, and which video each is of."""

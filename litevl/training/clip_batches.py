@@ -8,6 +8,7 @@ from typing import Any
 from accelerate import Accelerator
 from torch.utils.data import DataLoader, Dataset
 
+from litevl.data.coverage import LEAVE_OUT, BadVideoPolicy
 from litevl.data.preprocess import PreprocessConfig, normalize
 from litevl.data.sampler import EpochSampler
 from litevl.data.video import VideoError
@@ -21,13 +22,15 @@ class ClipBatches(ABC):
     """This process's share of every global batch, decoded by workers and put on the device.
 
     Args:
-        dataset: clips by (epoch, row).
+        dataset: clips by (epoch, row), with bad videos skipped: what becomes of them is decided here, as an error that
+            a worker process raises comes as its traceback.
         collate: makes a batch of them, with `video_id`, `frames`, `bad` and `reasons`.
         workers: processes that decode.
         preprocess: size, mean and deviation of the frames.
         training: batch size and micro-batches.
         accelerator: of this run.
         seed: of the order.
+        on_bad_video: stop at a video that can't be read, or leave it out and name it.
         sampling: more for `EpochSampler`.
 
     Raises:
@@ -43,9 +46,10 @@ class ClipBatches(ABC):
         training: TrainingConfig,
         accelerator: Accelerator,
         seed: int,
+        on_bad_video: BadVideoPolicy,
         **sampling: Any,
     ):
-        self.preprocess, self.accelerator = preprocess, accelerator
+        self.preprocess, self.accelerator, self.on_bad_video = preprocess, accelerator, on_bad_video
         self.skipped: dict[str, str] = {}
         """Videos that could not be read in training, and why."""
         rows: Any = dataset
@@ -79,6 +83,8 @@ class ClipBatches(ABC):
         """
         self.sampler.set_epoch(epoch, start)
         for items in self.loader:
+            if items["bad"] and self.on_bad_video == "error":
+                raise VideoError(items["bad"][0], f"{items['reasons'][0]}; {LEAVE_OUT}")
             if items["bad"] and self.accelerator.num_processes > 1:
                 raise VideoError(
                     items["bad"][0],

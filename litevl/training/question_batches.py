@@ -45,10 +45,11 @@ class QuestionBatches(ClipBatches):
             preprocess,
             settings.questions,
             decoder=settings.decoder,
-            on_bad_video=settings.on_bad_video,
+            on_bad_video="skip",
             seed=seed,
         )
-        super().__init__(dataset, collate_questioned, settings.workers, preprocess, training, accelerator, seed)
+        workers, policy = settings.workers, settings.on_bad_video
+        super().__init__(dataset, collate_questioned, workers, preprocess, training, accelerator, seed, policy)
 
     def inputs(self, items: Any) -> dict[str, Any]:
         """Questions and answers, the clip each question is about, and the answer's place in the list or -100."""

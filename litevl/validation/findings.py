@@ -24,6 +24,8 @@ NOTES: tuple[tuple[str, Severity | None], ...] = (
     (r"has \d+ (videos and \d+ captions|questions), usually", None),
     (r"files give clips to both train and test|captions are given twice for one clip", None),
     (r"validation videos are test videos|videos are both in", None),
+    # A segment's bounds under another name would leave the whole video in its place.
+    (r"columns not used: .*(start|begin|end|stop|time)", "warning"),
     # Choices, and what is as it should be.
     (r"no validation (videos|questions)|leaves no validation videos", "info"),
     (r"frames are of the first|no youtube_mapping|columns not used|are not in \S+_list\.txt", "info"),

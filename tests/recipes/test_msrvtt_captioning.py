@@ -89,6 +89,14 @@ def test_another_data_set_of_the_corpus_is_captioned_too(config):
     assert metrics["results"]["LiteVL"]["references"] == 32
 
 
+def test_captions_of_ones_own_are_references_all(config, corpus):
+    """The defaults for real data name MSR-VTT's splits, which mean nothing there."""
+    data = replace(recipe.MSRVTT.data, dataset="own", root=corpus / "own", videos=corpus, workers=0)
+    metrics = recipe.main(replace(config, data=data))
+    assert metrics["protocol"]["caption_mode"] == "many"
+    assert len(metrics["results"]["LiteVL"]["captions"]) == 8
+
+
 @pytest.mark.slow
 def test_two_processes_train_and_write_as_one(config, corpus, tmp_path):
     """Each process holds another number of tokens; losses, captions and scores agree all the same."""

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from litevl.adapters import LiteVLConfig
 from litevl.data import question_answering
 from litevl.data.question_answering import QuestionDataConfig, load_question_data
+from litevl.data.video import VideoError
 from litevl.evaluation.answering import QuestionEvaluationConfig
 from litevl.tasks import QuestionAnsweringConfig
 from litevl.tasks import parse as parse_any
@@ -226,6 +227,34 @@ def test_msvd_qa_runs_on_the_corpus_in_msvds_schema(config, corpus, tmp_path, mo
     metrics = msvd_qa.main(replace(config, data=replace(data, dataset="msvd"), output_dir=tmp_path / "msvd"))
     assert metrics["protocol"]["dataset"] == "embedded corpus"
     assert steps(tmp_path / "msvd") == steps(config.output_dir)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_video_in_training_is_named_with_what_to_do(config, corpus, tmp_path, workers):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    train = load_question_data(config.data, progress=False).splits["train"][3]
+    for video in (corpus / "videos").iterdir():
+        if video.stem == train.video_id:
+            (folder / video.name).write_bytes(video.read_bytes()[:900])
+        else:
+            (folder / video.name).symlink_to(video)
+    settings = replace(config.data, videos=folder, workers=workers)
+    with pytest.raises(VideoError, match=f"{train.video_id}.*--data.on-bad-video skip"):
+        recipe.main(replace(config, data=settings))
+    metrics = recipe.main(replace(config, data=replace(settings, on_bad_video="skip"), output_dir=tmp_path / "skipped"))
+    assert train.video_id in metrics["protocol"]["coverage"]["train"]
+
+
+def test_the_scales_of_a_run_are_drawn(config, tmp_path):
+    pytest.importorskip("matplotlib")
+    from litevl.plots.__main__ import main as plots
+
+    recipe.main(replace(config, model=replace(config.model, head="classifier")))
+    plots(["scales", str(config.output_dir), "--save", str(tmp_path / "scales.png")])
+    assert (tmp_path / "scales.png").stat().st_size > 1000
+    with pytest.raises(SystemExit):
+        plots(["pooling", str(config.output_dir), "--video", "x.mp4", "--text", "x"])
 
 
 def test_a_users_mistake_is_one_line(tmp_path):

@@ -212,7 +212,7 @@ def test_the_scan_says_how_far_it_is(folder, videos, capsys):
 def test_the_policy_refuses_or_drops_and_never_replaces(broken):
     bad = [BadVideo("video6", "b/video6: gone"), BadVideo("video7", "b/video7.mp4: damaged")]
     with pytest.raises(
-        UnusableVideosError, match=r"(?s)2 of 5 videos .*'skip'.*b/video6: gone.*b/video7\.mp4: damaged"
+        UnusableVideosError, match=r"(?s)2 of 5 videos .*on-bad-video skip.*b/video6: gone.*b/video7\.mp4: damaged"
     ):
         apply_policy(broken, bad)
     kept, coverage = apply_policy(broken, bad, "skip")
