@@ -12,7 +12,7 @@ is no validation split of its own: the last epoch counts, unless --data.val-file
 With no arguments it runs on the embedded corpus, whose clips have a paragraph each, with the small BLIP that ships with
 litevl. Half of them can only be told apart by the order of frames. Its own validation clips are in val.json.
 
-Per seed, in 7 to 9 minutes of one thread on two CPU cores that other work shared, by ITC and re-ranked (*): order, how
+Per seed, in 7 minutes and more of one thread on two cores that other work shared, by ITC and re-ranked (*): order, how
 often a clip's text scores above that of the same clip reversed (chance 50), and text-to-video R@1, in percent:
 
                          order  order*     R@1    R@1*

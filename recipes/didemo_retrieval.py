@@ -12,7 +12,7 @@ first 30 seconds of a video, all that its annotators saw.
 With no arguments it runs on the embedded corpus, whose clips have a paragraph each, with the small BLIP that ships with
 litevl. Half of them can only be told apart by the order of frames.
 
-Per seed, in 7 to 9 minutes of one thread on two CPU cores that other work shared, by ITC and re-ranked (*): order, how
+Per seed, in 7 minutes and more of one thread on two cores that other work shared, by ITC and re-ranked (*): order, how
 often a clip's text scores above that of the same clip reversed (chance 50), and text-to-video R@1, in percent:
 
                          order  order*     R@1    R@1*
