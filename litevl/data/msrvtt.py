@@ -106,7 +106,8 @@ def load_msrvtt(
 
 def _multiple_choice(root: Path) -> str:
     found = next(iter(sorted(root.glob("**/*_mc_test.json"))), None)
-    return "" if found is None else f". {found.name} is multiple choice, which is not supported"
+    how = "is multiple choice, which is evaluated beside retrieval, by --data.choices"
+    return "" if found is None else f". {found.name} {how}"
 
 
 def _groups(files: list[AnnotationFile], format: Format | None) -> Iterable[list[AnnotationFile]]:

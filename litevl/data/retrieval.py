@@ -11,6 +11,7 @@ from .annotations import VideoCaptions
 from .clips import Clips
 from .coverage import Coverage, apply_policy, find_bad_videos
 from .embedded import corpus_facts, in_corpus
+from .multiple_choice import CaptionChoice, load_choices, refuse_trained
 from .paths import VideoFolder
 from .retrieval_config import RetrievalDataConfig, find_set
 from .retrieval_set import CaptionMode
@@ -41,6 +42,8 @@ class RetrievalData:
     schema: str
     files: tuple[Path, ...]
     notes: tuple[str, ...]
+    choices: tuple[CaptionChoice, ...] = ()
+    """Captions to choose from, where they were asked for."""
 
     def summary(self) -> str:
         """What was found, in a few lines."""
@@ -110,7 +113,14 @@ def load_retrieval_data(
     dataset = found.dataset
     if config.root is None:
         dataset = "embedded corpus" if config.dataset == "msrvtt" else f"embedded corpus as {found.dataset}"
+    choices: tuple[CaptionChoice, ...] = ()
+    if config.choices is not None:
+        choices = load_choices(root / config.choices)
+        refuse_trained(root / config.choices, choices, {video.video_id for video in found.train})
+        bad = find_bad_videos(choices, folder, decode=config.check_decoding, decoder=config.decoder, progress=progress)
+        apply_policy(choices, bad, config.on_bad_video)
     return RetrievalData(
+        choices=choices,
         config=config,
         folder=folder,
         splits=splits,

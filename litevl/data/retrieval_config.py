@@ -53,6 +53,9 @@ class RetrievalDataConfig:
     """The folder of the video files, where it is not `root`."""
     schema: AnySchema | None = None
     """Take annotation files of this form only; by default it is detected."""
+    choices: Path | None = None
+    """MSR-VTT's multiple-choice file (`msrvtt_mc_test.json`), below `root` or absolute: also evaluate which of five
+    captions is a video's. Train on 7k then: 9k holds most of its videos."""
     captions: Literal["one", "all"] = "one"
     """Train on one random caption of each video per epoch, or on every caption."""
     similar: int = 1

@@ -78,7 +78,22 @@ def show_retrieval(metrics: Mapping[str, Any]) -> None:
     tables = [retrieval_table(rows, "Text-video retrieval", caption)]
     if any(values["order_accuracy"] for values in results.values()):
         tables.append(category_table(results))
+    if "multiple_choice" in first:
+        tables.append(choice_table(results))
     show(*tables)
+
+
+def choice_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
+    """How often the right caption of a few was chosen, by model and kind of score."""
+    asked = next(iter(results.values()))["multiple_choice"]
+    table = Table(title="Multiple choice, accuracy", title_justify="left")
+    table.add_column(f"model ({asked['answered']} of {asked['videos']} videos)")
+    for kind in ("contrastive", "reranked"):
+        table.add_column(kind, justify="right")
+    for name, values in results.items():
+        found = values["multiple_choice"]
+        table.add_row(name, *(f"{found[f'accuracy_{kind}']:.1f}" for kind in ("contrastive", "reranked")))
+    return table
 
 
 def show_answers(metrics: Mapping[str, Any]) -> None:

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import tyro
 from torch import nn
 
+from litevl.data.clips import Clips
 from litevl.data.retrieval import Gallery, RetrievalData, RetrievalDataConfig, load_retrieval_data
+from litevl.evaluation.multiple_choice import choose_captions
 from litevl.evaluation.report import show_retrieval
 from litevl.evaluation.retrieval import EvaluationConfig, order_accuracy, summarise
 from litevl.evaluation.scoring import score_gallery
@@ -99,7 +101,24 @@ class Retrieval(Task):
         metrics["coverage"] = str(data.coverage_of(split, scores.video_ids))
         metrics["k"] = min(settings.k, len(scores.video_ids))
         metrics["pairs_matched"] = scores.pairs_matched
+        if split == "test" and data.choices:
+            metrics["multiple_choice"] = self._choose(model)
         return metrics
+
+    def _choose(self, model: VideoTextRetrieval) -> dict[str, Any]:
+        data = self.data
+        there = [choice for choice in data.choices if data.folder.find(choice.key) is not None]
+        clips = Clips(
+            there,
+            data.folder,
+            **self.clip_options(model),
+            decoder=data.config.decoder,
+            sampling=data.config.sampling,
+            on_bad_video=data.config.on_bad_video,
+        )
+        every = {choice.video_id: choice for choice in data.choices}
+        settings = self.config.evaluation
+        return choose_captions(model, every, clips, self.accelerator, settings.pair_batch, clips.num_videos)
 
     def score(self, metrics: Mapping[str, Any]) -> tuple[str, float]:
         """The mean R@1 of both directions, re-ranked."""
@@ -119,8 +138,8 @@ class Retrieval(Task):
         show_retrieval(metrics)
 
     def for_card(self, results: Mapping[str, Any]) -> dict[str, Any]:
-        """Both kinds of score."""
-        return {kind: results[kind] for kind in ("contrastive", "reranked")}
+        """Both kinds of score, and the multiple choice where there is one."""
+        return {kind: results[kind] for kind in ("contrastive", "reranked", "multiple_choice") if kind in results}
 
 
 def run_retrieval(config: RetrievalConfig, name: str, command: str | None = None) -> dict[str, Any]:

@@ -13,17 +13,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from litevl import load_clip
 from litevl.adapters import AdapterLoadError, LiteVLConfig, fingerprint, load_adapters
 from litevl.blip import load_blip
+from litevl.data.annotations import AnnotationError
 from litevl.data.coverage import UnusableVideosError
-from litevl.data.retrieval import RetrievalDataConfig
+from litevl.data.retrieval import RetrievalDataConfig, load_retrieval_data
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.losses import RetrievalLossConfig
 from litevl.tasks import RetrievalConfig
 from litevl.tasks import parse as parse_any
 from litevl.tasks import retrieval as task
 from litevl.tasks import task as run
-from litevl.training import RetrievalModelConfig, TrainingConfig
+from litevl.training import RetrievalModelConfig, TrainingConfig, load_model
 
 RECIPE = Path(recipe.__file__)
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft 0.21 on 5.23
@@ -161,6 +163,44 @@ def test_zero_epochs_evaluate_the_unadapted_backbone(config):
     assert set(metrics["results"]) == {"frame average"}
     assert metrics["protocol"]["trained"] == "nothing (zero-shot)"
     assert not (config.output_dir / "adapter_model.safetensors").exists()
+
+
+def test_multiple_choice_is_evaluated_beside_retrieval(config, corpus, tmp_path, capsys):
+    """The right caption among those of other clips, checked against the model's own scores, one pair at a time."""
+    test = load_retrieval_data(config.data, training=False, progress=False).splits["test"]
+    texts = [video.captions[0] for video in test]
+    rows = [
+        {"video": f"{video.video_id}.mp4", "caption": texts[place:] + texts[:place], "answer": 0}
+        for place, video in enumerate(test)
+    ]
+    path = tmp_path / "msrvtt_mc_test.json"
+    path.write_text(json.dumps(rows))
+    wanted = replace(config, data=replace(config.data, choices=path))
+    metrics = recipe.main(wanted)
+    found = metrics["results"]["LiteVL"]["multiple_choice"]
+    assert (found["videos"], found["answered"]) == (8, 8)
+    model = load_model(config.model, config.output_dir, torch.device("cpu")).eval()
+    clips = {v.video_id: load_clip(corpus / "videos" / f"{v.video_id}.mp4", model) for v in test}
+    hits = {"contrastive": 0, "reranked": 0}
+    with torch.no_grad():
+        text = model.encode_text(texts)
+        for place, video in enumerate(test):
+            seen = model.encode_video(clips[video.video_id][None])
+            similar = model.similarity(text, seen)[:, 0]
+            match = torch.stack([model.match_pairs(text[torch.tensor([n])], seen)[0, 1] for n in range(8)])
+            hits["contrastive"] += int(similar.argmax()) == place
+            hits["reranked"] += int((match + similar).argmax()) == place
+    assert found["accuracy_contrastive"] == pytest.approx(100 * hits["contrastive"] / 8)
+    assert found["accuracy_reranked"] == pytest.approx(100 * hits["reranked"] / 8)
+    out = capsys.readouterr().out
+    assert "Multiple choice, accuracy" in out
+    assert "model (8 of 8 videos)" in out
+    again = recipe.main(parse(["--evaluate", str(config.output_dir)]))
+    assert again["results"] == metrics["results"]
+    leaking = [{**rows[0], "video": load_retrieval_data(config.data, progress=False).splits["train"][0].video_id}]
+    path.write_text(json.dumps(leaking))
+    with pytest.raises(AnnotationError, match="1 of 1 videos are trained on"):
+        recipe.main(replace(wanted, output_dir=tmp_path / "leak"))
 
 
 def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch):
