@@ -47,10 +47,10 @@ def test_video_goes_in_and_only_adapters_move(kind):
     assert same(results(model, pixels()[:, 0]), images), "images are untouched by plug"
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     train(model, pixels())
-    moved = {name for name, parameter in model.named_parameters() if not torch.equal(before[name], parameter)}
+    changed = {name for name, parameter in model.named_parameters() if not torch.equal(before[name], parameter)}
     # LAVIS's momentum copies follow at every step; a mean of two equal numbers rounds.
-    moved = {name for name in moved if "_m." not in name}
-    assert moved == {name for name in names_of_adapters(model) if "_m." not in name}
+    changed = {name for name in changed if "_m." not in name}
+    assert changed == {name for name in names_of_adapters(model) if "_m." not in name}
     assert not same(results(model, pixels()), results(model, pixels().flip(1))), "the order of frames comes through"
     moved(model)
     assert same(results(model, pixels()[:, 0]), images), "images are untouched by training"
