@@ -1,10 +1,11 @@
 """A fingerprint of a backbone's weights, so that adapters are never loaded onto another backbone unnoticed."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .adapter import adapter_parameter_names, peft_parameter_names
 from .vision_encoder import find_vision_encoder, portable_names
@@ -30,11 +31,14 @@ def fingerprint(model: nn.Module, part: Literal["whole", "vision encoder"] = "wh
         for name, portable in portable_names(scope).items()
         if name not in added
     }
+    return digest_of({name: value for name, value in stock.items() if not name.endswith(POSITION_TABLE)})
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """A short hash over names, shapes and values: 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    for name in sorted(stock):
-        if name.endswith(POSITION_TABLE):
-            continue
-        value = stock[name].detach().cpu().contiguous()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]

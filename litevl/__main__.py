@@ -11,7 +11,7 @@ import tyro
 
 from litevl import commands
 
-COMMANDS: dict[str, Callable[..., int]] = {"validate": commands.validate}
+COMMANDS: dict[str, Callable[..., int]] = {"validate": commands.validate, "compare": commands.compare}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

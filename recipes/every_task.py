@@ -30,8 +30,8 @@ import tyro
 from rich.table import Table
 
 from litevl.evaluation.report import show, write_section
+from litevl.tasks.adapted import BASELINE
 from litevl.tasks.finished import finished_or_run
-from litevl.tasks.task import BASELINE
 
 Figures = dict[str, Callable[[dict[str, Any]], float]]
 RETRIEVAL: Figures = {

@@ -11,12 +11,14 @@ epoch is evaluated, not a selected one, so that no variant gains by selection. O
 a run takes about four minutes.
 """
 
+import math
 import os
 import shlex
 import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,7 +36,7 @@ from litevl.adapters import (
     STAdapterConfig,
     TemporalShiftConfig,
 )
-from litevl.evaluation.cost import EncodingCost, encoding_cost
+from litevl.comparison import Cost, CostConfig, RetrievalSubject, Subject, measure_costs
 from litevl.evaluation.report import show, write_section
 from litevl.tasks import RetrievalConfig, absolute
 from litevl.tasks.command_line import ANYWHERE
@@ -116,10 +118,12 @@ CORPUS_COLUMNS: dict[str, Callable[[dict[str, Any]], float]] = {
 }
 """For the embedded corpus, which knows kinds of captions and clips that are each other's reversal."""
 
-COST_COLUMNS: dict[str, Callable[[EncodingCost], str]] = {
+TIMED_CLIPS = 8
+"""How many are encoded at a time where encoding is timed."""
+COST_COLUMNS: dict[str, Callable[[Cost], str]] = {
     "trainable": lambda cost: f"{cost.trainable / 1000:.1f}k",
-    "GFLOPs a clip": lambda cost: f"{cost.gflops:.3f}",
-    "time": lambda cost: f"{cost.time:.2f}",
+    "GFLOPs a clip": lambda cost: f"{cost.clip_gflops:.3f}",
+    "time": lambda cost: f"{cost.latency[TIMED_CLIPS].ratio:.2f}",
 }
 FROZEN = "frozen frame average"
 Results = dict[str, list[dict[str, Any]]]
@@ -187,19 +191,22 @@ def main(config: Config, command: str = "python recipes/msrvtt_ablation.py") -> 
     return results
 
 
-def costs(config: Config) -> dict[str, EncodingCost]:
-    """What each variant costs, beside frozen frame-average BLIP on the same random clips."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    reference = frame_average(load_backbone(config.base.model, device)).requires_grad_(False)
-    size, frames = reference.blip.config.vision_config.image_size, config.base.model.adapter.num_frames
-    clips = torch.randn(8, frames, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    found = {FROZEN: encoding_cost(reference, reference, clips)}
-    for name, variant in config.chosen.items():
-        found[name] = encoding_cost(build_model(load_backbone(variant.model, device), variant.model), reference, clips)
-    return found
+def costs(config: Config) -> dict[str, Cost]:
+    """What each variant costs, beside frozen frame-average BLIP on clips of the same size."""
+
+    def build(device: torch.device, variant: RetrievalConfig | None) -> Subject:
+        chosen = (variant or config.base).model
+        blip = load_backbone(chosen, device)
+        model = frame_average(blip).requires_grad_(False) if variant is None else build_model(blip, chosen)
+        return RetrievalSubject(model, chosen.adapter.num_frames, model.image_size)
+
+    builders = {FROZEN: partial(build, variant=None)}
+    builders |= {name: partial(build, variant=variant) for name, variant in config.chosen.items()}
+    settings = CostConfig(batches=(TIMED_CLIPS,), rounds=101, seconds=math.inf, memory_batch=None, training=False)
+    return measure_costs(builders, settings)
 
 
-def rows(results: Results, found: dict[str, EncodingCost]) -> list[list[str]]:
+def rows(results: Results, found: dict[str, Cost]) -> list[list[str]]:
     """The table: a row of column names, then a row per variant, with mean and standard deviation over seeds."""
     shown = CORPUS_COLUMNS | COLUMNS if results[FROZEN][0]["order_accuracy"] else COLUMNS
     made = [["variant", *shown, *COST_COLUMNS]]
@@ -213,7 +220,7 @@ def rows(results: Results, found: dict[str, EncodingCost]) -> list[list[str]]:
     return made
 
 
-def table(results: Results, found: dict[str, EncodingCost], config: Config) -> Table:
+def table(results: Results, found: dict[str, Cost], config: Config) -> Table:
     """The study as a table to read."""
     title = f"{TITLES[config.study]}, test split, mean ± standard deviation over seeds {config.seeds}"
     made = Table(title=title, title_justify="left")
@@ -225,7 +232,7 @@ def table(results: Results, found: dict[str, EncodingCost], config: Config) -> T
     return made
 
 
-def markdown(results: Results, found: dict[str, EncodingCost], config: Config, command: str) -> str:
+def markdown(results: Results, found: dict[str, Cost], config: Config, command: str) -> str:
     """The study as a section of a page: the command, how to read it, the table."""
     training = config.base.training
     data = "the embedded corpus" if config.base.data.root is None else "MSR-VTT"

@@ -28,8 +28,9 @@ import numpy as np
 import torch
 import transformers
 import tyro
-from pretrain_small_blip import TEST_SEED, Schedule, optimize, save
+from pretrain_small_blip import save
 from torch import Tensor
+from training_on_stills import TEST_SEED, Schedule, optimize
 
 from litevl.adapters import FrameAverageConfig, PoolingConfig, plug
 from litevl.blip import load_blip, repair

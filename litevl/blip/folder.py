@@ -34,13 +34,18 @@ def folder_of(found: Source) -> tuple[Path | None, str | None]:
         folder = fetch_hub_files(found.label, wanted=(("config.json",), WEIGHT_FILES), optional=TOKENIZER_FILES)
         index = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
         if index is not None and index.suffix == ".json":
-            shards = sorted(set(_read_json(index)["weight_map"].values()))
+            shards = sorted(set(read_json(index)["weight_map"].values()))
             fetch_hub_files(found.label, wanted=[(shard,) for shard in shards], revision=folder.name)
         return folder, folder.name
     return found.path, None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of such a folder.
+
+    Raises:
+        CheckpointError: It cannot be read, or does not hold an object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -70,7 +75,7 @@ def read_folder(folder: Path, label: str) -> dict[str, Tensor]:
     if weights.suffix != ".json":
         return read_tensors(weights)
     tensors: dict[str, Tensor] = {}
-    for shard in sorted(set(_read_json(weights)["weight_map"].values())):
+    for shard in sorted(set(read_json(weights)["weight_map"].values())):
         tensors |= read_tensors(folder / shard)
     return tensors
 
@@ -87,7 +92,7 @@ def read_config(folder: Path, label: str) -> tuple[dict[str, Any], list[str]]:
     from transformers import BlipConfig
     from transformers.utils import logging
 
-    content = _read_json(folder / "config.json")
+    content = read_json(folder / "config.json")
     if content.get("model_type") != "blip":
         raise CheckpointError(
             f'{label}: expected "model_type": "blip" in config.json, got {content.get("model_type")!r}; '

@@ -5,6 +5,7 @@ knows about it. What stands at the top of a file is imported by `litevl --help` 
 needs them are imported inside the function.
 """
 
+from litevl.commands.compare import compare
 from litevl.commands.validate import validate
 
-__all__ = ["validate"]
+__all__ = ["compare", "validate"]

@@ -21,6 +21,7 @@ from litevl.data.coverage import (
     apply_policy,
     find_bad_videos,
 )
+from litevl.data.frame_store import FrameStore
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig, resize_frames
 from litevl.data.sampler import EpochSampler, Row
@@ -109,11 +110,15 @@ class ClipReader:
         self._folder = root if isinstance(root, VideoFolder) else VideoFolder(root)
         self._num_frames, self._size = num_frames, preprocess.image_size
         self._decoder, self._sampling, self._policy = decoder, sampling, on_bad_video
+        kept = self._folder.frame_store
+        self._store = None if kept is None else FrameStore(kept, self._size, decoder)
 
     def read(self, video: VideoSource, rng: np.random.Generator | None) -> tuple[Tensor, str | None]:
         """Pixels and None, or, where bad videos are skipped, no pixels and the reason."""
         try:
             path = self._folder.resolve(video.key)
+            if self._store is not None:
+                return self._store.read(path, self._num_frames, self._sampling, rng, video.start, video.end), None
             frames = read_frames(
                 path, self._num_frames, self._sampling, self._decoder, rng, start=video.start, end=video.end
             )

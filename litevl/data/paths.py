@@ -35,13 +35,14 @@ class VideoFolder:
 
     Args:
         root: the folder.
+        frame_store: where the videos' decoded frames are kept, if they are; see `litevl.data.frame_store`.
 
     Raises:
         FileNotFoundError: there is no such folder.
     """
 
-    def __init__(self, root: str | os.PathLike[str]):
-        self.root = Path(root)
+    def __init__(self, root: str | os.PathLike[str], frame_store: str | os.PathLike[str] | None = None):
+        self.root, self.frame_store = Path(root), frame_store
         if not self.root.is_dir():
             raise FileNotFoundError(f"expected a folder of videos, got {self.root}, which is not one")
         self._listings: dict[str, dict[str, list[str]]] = {}

@@ -54,6 +54,9 @@ class QuestionDataConfig:
     """Decode one frame of every video before the run; without it only missing files are found beforehand."""
     workers: int = 2
     """Processes that decode training clips."""
+    frame_store: Path | None = None
+    """A folder to keep all decoded frames in, resized (150 kB for each of 224 pixels): every epoch after the first, and
+    every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit."""
 
     def __post_init__(self) -> None:
         if self.answers is not None and self.answer_file is not None:
@@ -131,7 +134,7 @@ def load_question_data(
     assert root is not None
     videos = config.videos or corpus or root
     found = load_questions(root, config.dataset, config.schema, training=answers is None, videos=videos)
-    folder = VideoFolder(videos)
+    folder = VideoFolder(videos, config.frame_store)
     questions: dict[Split, tuple[VideoQuestion, ...]] = {"train": found.train, "val": found.val, "test": found.test}
     splits: dict[Split, tuple[QuestionedVideo, ...]] = {}
     coverage: dict[Split, Coverage] = {}

@@ -95,7 +95,7 @@ def load_retrieval_data(
     root = asked.root
     assert root is not None
     found = find_set(asked, root, training=training)
-    folder = VideoFolder(root if asked.videos is None else asked.videos)
+    folder = VideoFolder(root if asked.videos is None else asked.videos, config.frame_store)
     splits: dict[Split, tuple[VideoCaptions, ...]] = {}
     coverage: dict[Split, Coverage] = {}
     named: tuple[tuple[Split, Sequence[VideoCaptions]], ...] = (

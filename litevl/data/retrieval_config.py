@@ -71,6 +71,9 @@ class RetrievalDataConfig:
     """Decode one frame of every video before the run; without it only missing files are found beforehand."""
     workers: int = 2
     """Processes that decode training clips."""
+    frame_store: Path | None = None
+    """A folder to keep all decoded frames in, resized (150 kB for each of 224 pixels): every epoch after the first, and
+    every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit."""
 
     @property
     def files(self) -> dict[Split, Path]:

@@ -3,18 +3,20 @@
 import copy
 import logging
 import os
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from litevl.data.decoders import DecoderName, FrameReader, PyAVReader, decord_obstacle, installed, open_reader
 from litevl.data.sampling import Sampling, frame_indices
 from litevl.data.video_index import VideoError, VideoIndex, index_video
 
-__all__ = ["Decoder", "VideoError", "read_frames", "read_indexed_frames"]
+__all__ = ["Decoder", "VideoError", "choose", "read_frames", "read_indexed_frames", "with_reader"]
 
 Decoder = Literal["auto", "decord", "pyav", "torchcodec"]
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -64,36 +66,61 @@ def read_indexed_frames(
     end: float | None = None,
 ) -> UInt8[np.ndarray, "time height width 3"]:
     """As `read_frames`, of a file whose index is known."""
-    if decoder != "auto":
-        return _read(open_reader(decoder, index), index, num_frames, sampling, rng, start, end, decoder)
-    chosen: DecoderName = "decord" if installed("decord") and decord_obstacle(index) is None else "pyav"
     before = copy.deepcopy(rng)
+
+    def chosen(reader: FrameReader, again: bool) -> UInt8[np.ndarray, "time height width 3"]:
+        return reader.get(choose(reader.timestamps, num_frames, sampling, before if again else rng, start, end, index))
+
+    return with_reader(index, decoder, chosen)
+
+
+def with_reader(index: VideoIndex, decoder: Decoder, use: Callable[[FrameReader, bool], Result]) -> Result:
+    """What `use` makes of a reader of the file, chosen and replaced as `read_frames` says.
+
+    Args:
+        index: of the file.
+        decoder: `auto`, or one by name.
+        use: takes the reader, and whether another one failed before it.
+
+    Raises:
+        VideoError: no reader reads the file.
+        ImportError: a decoder asked for by name is not installed.
+    """
+    if decoder != "auto":
+        return _used(open_reader(decoder, index), index, use, False, decoder)
+    chosen: DecoderName = "decord" if installed("decord") and decord_obstacle(index) is None else "pyav"
     try:
-        return _read(open_reader(chosen, index), index, num_frames, sampling, rng, start, end, chosen)
+        return _used(open_reader(chosen, index), index, use, False, chosen)
     except VideoError as error:
         if chosen == "pyav":
             raise
         logger.debug("%s; reading it with PyAV if all of it can be decoded", error)
-    return _read(PyAVReader(index, strict=True), index, num_frames, sampling, before, start, end, "pyav, strictly")
+    return _used(PyAVReader(index, strict=True), index, use, True, "pyav, strictly")
 
 
-def _read(
-    reader: FrameReader,
-    index: VideoIndex,
+def _used(
+    reader: FrameReader, index: VideoIndex, use: Callable[[FrameReader, bool], Result], again: bool, name: str
+) -> Result:
+    try:
+        result = use(reader, again)
+    finally:
+        reader.close()
+    logger.debug("%s read by %s (%s in %s)", index.path, name, index.codec, index.container)
+    return result
+
+
+def choose(
+    timestamps: Float64[np.ndarray, " frames"],
     num_frames: int,
     sampling: Sampling,
     rng: np.random.Generator | None,
     start: float | None,
     end: float | None,
-    name: str,
-) -> UInt8[np.ndarray, "time height width 3"]:
-    try:
-        first, last = _window(reader.timestamps, index, start, end)
-        frames = reader.get(first + frame_indices(last - first, num_frames, sampling, rng))
-    finally:
-        reader.close()
-    logger.debug("%s read by %s (%s in %s)", index.path, name, index.codec, index.container)
-    return frames
+    index: VideoIndex,
+) -> Int64[np.ndarray, " num_frames"]:
+    """Which frames of a file to read, by the time of each; see `read_frames`."""
+    first, last = _window(timestamps, index, start, end)
+    return first + frame_indices(last - first, num_frames, sampling, rng)
 
 
 def _window(timestamps: np.ndarray, index: VideoIndex, start: float | None, end: float | None) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from litevl.data.answers import AnswerList, normalized, qa_metrics, right_answer
 from litevl.data.question_files import VideoQuestion
 from litevl.distributed import gather_objects
 from litevl.models import TokenBatch, VideoQuestionAnswering
+from litevl.models.interfaces import QuestionModel
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class QuestionEvaluationConfig:
 
 @torch.no_grad()
 def answer_questions(
-    model: VideoQuestionAnswering,
+    model: QuestionModel,
     questions: Mapping[str, Sequence[VideoQuestion]],
     videos: Iterable[tuple[Sequence[str], Float[Tensor, "_ time 3 height width"]]],
     answers: AnswerList,
@@ -105,7 +106,7 @@ def respell(
 
 
 def _answer(
-    model: VideoQuestionAnswering,
+    model: QuestionModel,
     grounded: Any,
     listed: TokenBatch | None,
     answers: AnswerList,
@@ -113,10 +114,11 @@ def _answer(
 ) -> list[str]:
     if listed is None:
         places = model.classify(grounded).argmax(dim=1)
-    elif config.inference == "generate":
+        return [answers.answers[place] for place in places.tolist()]
+    assert isinstance(model, VideoQuestionAnswering)
+    if config.inference == "generate":
         return model.generate(grounded, config.num_beams)
-    else:
-        places, _ = model.rank(grounded, listed, config.k, config.pair_batch)
+    places, _ = model.rank(grounded, listed, config.k, config.pair_batch)
     return [answers.answers[place] for place in places.tolist()]
 
 

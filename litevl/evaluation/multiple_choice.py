@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from litevl.data.multiple_choice import CaptionChoice
 from litevl.distributed import gather_objects
-from litevl.models import VideoTextRetrieval
+from litevl.models.interfaces import RetrievalModel
 
 
 @torch.no_grad()
 def choose_captions(
-    model: VideoTextRetrieval,
+    model: RetrievalModel,
     choices: Mapping[str, CaptionChoice],
     videos: Iterable[tuple[Sequence[str], Float[Tensor, "_ time 3 height width"]]],
     accelerator: Accelerator,

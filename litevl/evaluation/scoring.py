@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from litevl.distributed import gather_objects
 from litevl.models.features import TextFeatures, VideoFeatures
-from litevl.models.retrieval import VideoTextRetrieval
+from litevl.models.interfaces import RetrievalModel
 
 Matrix = Float[np.ndarray, "texts videos"]
 
@@ -41,7 +41,7 @@ class Scores:
 
 @torch.no_grad()
 def score_gallery(
-    model: VideoTextRetrieval,
+    model: RetrievalModel,
     texts: Sequence[str],
     text_ids: Sequence[str],
     videos: Iterable[tuple[Sequence[str], Float[Tensor, "_ time 3 height width"]]],
@@ -118,7 +118,7 @@ def rerank(similarity: Matrix, matched: Matrix, candidate: Bool[np.ndarray, "tex
 
 
 def _encode_videos(
-    model: VideoTextRetrieval,
+    model: RetrievalModel,
     videos: Iterable[tuple[Sequence[str], Tensor]],
     accelerator: Accelerator,
     num_videos: int | None,
@@ -138,13 +138,13 @@ def _encode_videos(
     return ids, VideoFeatures.cat(parts) if parts else None
 
 
-def _encode_texts(model: VideoTextRetrieval, texts: Sequence[str], accelerator: Accelerator) -> TextFeatures:
+def _encode_texts(model: RetrievalModel, texts: Sequence[str], accelerator: Accelerator) -> TextFeatures:
     with accelerator.autocast():
         return TextFeatures.cat([model.encode_text(texts[start : start + 256]) for start in range(0, len(texts), 256)])
 
 
 def _match(
-    model: VideoTextRetrieval,
+    model: RetrievalModel,
     text: TextFeatures,
     videos: VideoFeatures | None,
     wanted: Bool[np.ndarray, "texts own_videos"],

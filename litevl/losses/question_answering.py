@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from litevl.models import TokenBatch, VideoQuestionAnswering
+from litevl.models.interfaces import QuestionModel
 
 from .language import global_mean, language_loss
 
@@ -27,7 +28,7 @@ class QuestionLossConfig:
 class QuestionObjective(nn.Module):
     """The loss of answers, a mean over the questions of all processes, as BLIP's VQA takes it."""
 
-    def __init__(self, model: VideoQuestionAnswering, config: QuestionLossConfig):
+    def __init__(self, model: QuestionModel, config: QuestionLossConfig):
         super().__init__()
         self.model, self.config = model, config
 
@@ -58,6 +59,7 @@ class QuestionObjective(nn.Module):
             scores = self.model.classify(grounded).float()
             total = F.cross_entropy(scores, labels, reduction="sum", ignore_index=-100, label_smoothing=smoothing)
             return {"loss": global_mean(total, (labels != -100).sum())}
+        assert isinstance(self.model, VideoQuestionAnswering)
         logits = self.model.answer_logits(grounded, answers)
         each = language_loss(logits, answers.input_ids[:, 1:], answers.attention_mask[:, 1:], smoothing)
         return {"loss": global_mean(each.sum(), torch.tensor(len(each), device=each.device))}

@@ -6,7 +6,7 @@ a batch of n*b.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from litevl.distributed import gather_rows, rank, world_size
 from litevl.models.features import TextFeatures, TokenBatch, VideoFeatures
-from litevl.models.retrieval import VideoTextRetrieval
+from litevl.models.interfaces import RetrievalModel
 
 from .contrastive import contrastive_loss
 from .matching import hard_negatives, matching_loss
@@ -59,12 +59,11 @@ class RetrievalObjective(nn.Module):
     What is trainable must be settled before it is made: the momentum copy holds exactly that.
     """
 
-    def __init__(self, model: VideoTextRetrieval, config: RetrievalLossConfig, seed: int = 0):
+    def __init__(self, model: RetrievalModel, config: RetrievalLossConfig, seed: int = 0):
         super().__init__()
         self.model, self.config, self.seed = model, config, seed
-        self.momentum = None if config.momentum is None else MomentumCopy(model, config.momentum)
-        dim = model.blip.vision_proj.out_features
-        self.queue = FeatureQueue(config.queue_size, dim) if config.queue_size else None
+        self.momentum = None if config.momentum is None else MomentumCopy(cast(nn.Module, model), config.momentum)
+        self.queue = FeatureQueue(config.queue_size, model.embed_dim) if config.queue_size else None
 
     def forward(
         self,
@@ -88,11 +87,11 @@ class RetrievalObjective(nn.Module):
         """
         if self.training:
             self.model.clamp_temperature()
-        tokens = tokens.pad_to(_longest(tokens))
+        tokens = pad_alike(tokens)
         teacher = None
         if self.momentum is not None:
             if self.training:
-                self.momentum.update(self.model)
+                self.momentum.update(cast(nn.Module, self.model))
             teacher = self.momentum(self.model, pixels, tokens)
         video, text = self.model(pixels, tokens)
         ids = gather_rows(video_ids)
@@ -148,11 +147,12 @@ class RetrievalObjective(nn.Module):
         return matching_loss(self.model.match_pairs(pairs_text, pairs_video), labels, keep)
 
 
-def _longest(tokens: TokenBatch) -> int:
+def pad_alike(tokens: TokenBatch) -> TokenBatch:
+    """Pads to the longest text of all processes."""
     length = torch.tensor(tokens.input_ids.shape[1], device=tokens.input_ids.device)
     if world_size() > 1:
         dist.all_reduce(length, op=dist.ReduceOp.MAX)
-    return int(length)
+    return tokens.pad_to(int(length))
 
 
 def _gather(video: VideoFeatures, text: TextFeatures) -> tuple[VideoFeatures, TextFeatures]:

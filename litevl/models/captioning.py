@@ -76,6 +76,11 @@ class VideoCaptioning(nn.Module):
         """Where the model's weights are."""
         return self.blip.device
 
+    @property
+    def image_size(self) -> int:
+        """Side of the frames in pixels."""
+        return self.blip.config.vision_config.image_size
+
     def encode_video(self, pixels: Pixels) -> VideoFeatures:
         """Encodes preprocessed clips; a batch of images counts as clips of one frame. `embed` is the clip's CLS."""
         rows, num_frames, cls = encode_rows(self.blip, pixels)

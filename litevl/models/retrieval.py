@@ -88,6 +88,16 @@ class VideoTextRetrieval(nn.Module):
         """Where the model's weights are."""
         return self.heads.temperature.device
 
+    @property
+    def image_size(self) -> int:
+        """Side of the frames in pixels."""
+        return self.blip.config.vision_config.image_size
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the embeddings that are compared."""
+        return self.blip.vision_proj.out_features
+
     @torch.no_grad()
     def clamp_temperature(self) -> None:
         """Brings the temperature back into BLIP's range, where it has a gradient again; done before a training step."""

@@ -2,6 +2,7 @@
 
 python -m litevl.plots scales runs/NAME --save scales.png
 python -m litevl.plots pooling runs/NAME --video clip.mp4 --text "a dog catches a frisbee" --save pooling.png
+python -m litevl.plots codes runs/evilm_tokenizer-... --videos /data/msrvtt/videos --save codes.png
 """
 
 import sys
@@ -18,12 +19,17 @@ from tyro.conf import Positional
 
 from litevl.adapters import PoolingConfig, adapter_config, load_adapters, plugged_state
 from litevl.blip import load_blip
+from litevl.corpus import ensure_corpus
+from litevl.data.annotations import VIDEO_EXTENSIONS
 from litevl.data.clip import load_clip
 from litevl.data.preprocess import normalize, resize_frames
 from litevl.data.video import VideoError, read_frames
+from litevl.evilm.files import EMBEDDED
+from litevl.evilm.vq_tokenizer import load_vq_tokenizer
 from litevl.models import VideoTextRetrieval
 from litevl.training import LoraSettings, RetrievalModelConfig, load_lora, load_model, preprocessing, read_json
 
+from .codes import plot_codes
 from .pooling import plot_pooling
 from .scales import plot_scales
 
@@ -70,6 +76,37 @@ def pooling(
     model = load_folder(folder, backbone, vocab)
     frames, clip = read_clip(model, video)
     _write(plot_pooling(model, clip, text, frames), save)
+
+
+def codes(
+    folder: Positional[str],
+    videos: Path | None = None,
+    save: Path = Path("codes.png"),
+    clips: int = 100,
+    frames: int = 6,
+    rows: int = 16,
+    examples: int = 10,
+) -> None:
+    """Draws what the commonest codes of a VQ tokenizer look at.
+
+    Args:
+        folder: of a run of recipes/evilm_tokenizer.py; or `embedded`, the small one that ships.
+        videos: a folder of video files to look through; by default those of the embedded corpus.
+        save: the picture's file; its ending says the format.
+        clips: how many videos to look through, evenly chosen.
+        frames: of each.
+        rows: codes that are drawn.
+        examples: patches of each.
+    """
+    tokenizer = load_vq_tokenizer(EMBEDDED / "tokenizer" if folder == "embedded" else folder)
+    size = tokenizer.config.image_size
+    place = ensure_corpus() / "videos" if videos is None else videos
+    files = sorted(path for path in place.rglob("*") if path.suffix.lower().lstrip(".") in VIDEO_EXTENSIONS)
+    if not files:
+        raise ValueError(f"{place}: expected video files in it, found none")
+    chosen = [files[number] for number in np.unique(np.linspace(0, len(files) - 1, clips).astype(int))]
+    pictures = [resize_frames(read_frames(path, frames), size).permute(0, 2, 3, 1).numpy() for path in chosen]
+    _write(plot_codes(tokenizer, np.concatenate(pictures), rows, examples), save)
 
 
 def load_blip_of(folder: Path, backbone: str | None = None, vocab: str | None = None) -> Any:
@@ -137,7 +174,7 @@ def _write(figure: Any, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; what cannot be drawn is said in a line, with exit status 2."""
-    commands: dict[str, Any] = {"scales": scales, "pooling": pooling}
+    commands: dict[str, Any] = {"scales": scales, "pooling": pooling, "codes": codes}
     try:
         tyro.extras.subcommand_cli_from_dict(
             commands, prog="python -m litevl.plots", description=__doc__, args=arguments

@@ -18,7 +18,8 @@ from litevl.models import VideoCaptioning
 from litevl.training import CaptionBatches, TrainingConfig, preprocessing
 from litevl.training.captioning_model import CaptioningModelConfig, save, wrap
 
-from .task import RunConfig, Split, Task, run_task
+from .adapted import AdaptedBlip
+from .task import RunConfig, Split, run_task
 
 CORPUS_FOLDER: str | None = "captioning"
 """Where in the embedded corpus a test clip has all its captions, each of which may be written."""
@@ -45,9 +46,10 @@ class CaptioningConfig(RunConfig):
             raise ValueError("data.similar: batches of look-alikes are for retrieval, where they are negatives")
 
 
-class Captioning(Task):
+class Captioning(AdaptedBlip):
     """Video captioning."""
 
+    kind = "captioning"
     config: CaptioningConfig
     data: RetrievalData
 
@@ -78,9 +80,8 @@ class Captioning(Task):
 
     def batches(self, model: VideoCaptioning) -> CaptionBatches:
         """Clips with one caption each."""
-        config = self.config
-        frames, preprocess = config.model.adapter.num_frames, preprocessing(model)
-        return CaptionBatches(self.data, model, config.training, frames, preprocess, self.accelerator, config.seed)
+        training, preprocess, seed = self.config.training, preprocessing(model), self.config.seed
+        return CaptionBatches(self.data, model, training, self.num_frames, preprocess, self.accelerator, seed)
 
     def evaluate(self, model: VideoCaptioning, split: Split) -> dict[str, Any]:
         """Captions beside all references; with the embedded corpus also how often a clip is told from its reversal."""

@@ -5,7 +5,6 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -80,13 +79,8 @@ def parse(arguments: list[str], embedded: Config, real: Config, description: str
 def absolute(config: Any) -> Any:
     """The config with absolute paths, so that its run folder means the same from anywhere."""
     root = None if config.data.root is None else config.data.root.resolve()
-    backbone = config.model.backbone
-    backbone = str(Path(backbone).resolve()) if Path(backbone).exists() else backbone
     videos = None if config.data.videos is None else config.data.videos.resolve()
-    vocab = config.model.vocab
-    vocab = str(Path(vocab).resolve()) if vocab is not None and Path(vocab).exists() else vocab
     data = replace(config.data, root=root, videos=videos)
     if getattr(data, "answer_file", None) is not None:
         data = replace(data, answer_file=data.answer_file.resolve())
-    model = replace(config.model, backbone=backbone, vocab=vocab)
-    return replace(config, data=data, model=model)
+    return replace(config, data=data, model=config.model.absolute())

@@ -26,6 +26,7 @@ from litevl.training import (
 )
 from litevl.training.question_model import QuestionModelConfig, save, wrap
 
+from .adapted import AdaptedBlip
 from .task import RunConfig, Split, Task, run_task
 
 PLAIN = PoolingConfig("none", space="hidden")
@@ -53,9 +54,12 @@ class QuestionAnsweringConfig(RunConfig):
 
 
 class QuestionAnswering(Task):
-    """Video question answering."""
+    """Video question answering, whatever the model."""
 
-    config: QuestionAnsweringConfig
+    kind = "question answering"
+    artifact: str
+    """The file beside what was trained that holds the list of answers."""
+    config: Any
     data: QuestionAnsweringData
 
     def load_data(self, folder: Path | None) -> QuestionAnsweringData:
@@ -63,43 +67,23 @@ class QuestionAnswering(Task):
         answers = None
         if folder is not None and self.config.training.epochs:
             listed = {name: getattr(self.config.data, name) for name in ("answers", "answer_file")}
-            before = read_config(QuestionAnsweringConfig, folder).data
+            before = read_config(type(self.config), folder).data
             if changes := describe_changes({name: getattr(before, name) for name in listed}, listed, "data"):
                 raise ValueError(f"the list of answers is the run's own and can't be changed: {'; '.join(changes)}")
-            stored = read_json(folder / "adapter_config.json")["answers"]
+            stored = read_json(folder / self.artifact)["answers"]
             answers = AnswerList(tuple(stored["answers"]), stored["source"], tuple(stored["notes"]))
         return load_question_data(self.config.data, answers=answers, progress=self.accelerator.is_main_process)
 
-    def wrap(self, blip: Any) -> VideoQuestionAnswering:
-        """With the pooling and the head of the config."""
-        return wrap(blip, self.config.model, len(self.data.answers))
-
-    def plain(self, blip: Any) -> VideoQuestionAnswering:
-        """BLIP's own decoder over the tokens of all frames, without pooling."""
-        model = self.config.model
-        return VideoQuestionAnswering(
-            blip,
-            PLAIN,
-            max_question_length=model.max_question_length,
-            max_answer_length=model.max_answer_length,
-        )
-
-    def objective(self, model: VideoQuestionAnswering) -> nn.Module:
+    def objective(self, model: Any) -> nn.Module:
         """The answers' language-model loss, or the classifier's cross-entropy."""
         return QuestionObjective(model, self.config.loss)
 
-    def batches(self, model: VideoQuestionAnswering) -> QuestionBatches:
+    def batches(self, model: Any) -> QuestionBatches:
         """Clips with a few questions each."""
-        config = self.config
-        frames, preprocess = config.model.adapter.num_frames, preprocessing(model)
-        return QuestionBatches(self.data, model, config.training, frames, preprocess, self.accelerator, config.seed)
+        training, preprocess, seed = self.config.training, preprocessing(model), self.config.seed
+        return QuestionBatches(self.data, model, training, self.num_frames, preprocess, self.accelerator, seed)
 
-    @classmethod
-    def leaves_parameters_unused(cls, config: QuestionAnsweringConfig) -> bool:
-        """A classifier leaves the decoder out."""
-        return config.model.head == "classifier"
-
-    def evaluate(self, model: VideoQuestionAnswering, split: Split) -> dict[str, Any]:
+    def evaluate(self, model: Any, split: Split) -> dict[str, Any]:
         """Accuracy over all questions of the split and by type, with the ceiling of the list."""
         settings, data = self.config.evaluation, self.data
         videos = data.splits[split]
@@ -132,23 +116,18 @@ class QuestionAnswering(Task):
         """The accuracy."""
         return "accuracy", metrics["accuracy"]
 
-    def save(self, model: VideoQuestionAnswering, folder: Path) -> None:
-        """With the list of answers, which evaluating again, and a classifier, go by."""
-        answers, settings = self.data.answers, asdict(self.config.evaluation)
-        classes = len(answers) if model.classifier is not None else None
-        listed = {"answers": list(answers.answers), "source": answers.source, "notes": list(answers.notes)}
-        save(model, self.config.model, folder, evaluation=settings, classes=classes, answers=listed)
+    def listed(self) -> dict[str, Any]:
+        """The list of answers as it is saved, which evaluating again, and a classifier, go by."""
+        answers = self.data.answers
+        return {"answers": list(answers.answers), "source": answers.source, "notes": list(answers.notes)}
 
     def protocol(self) -> dict[str, Any]:
         """How questions are answered."""
-        model, settings = self.config.model, self.config.evaluation
+        settings = self.config.evaluation
         return {
-            "head": model.head,
             "inference": settings.inference,
             "k": settings.k,
             "num_beams": settings.num_beams if settings.inference == "generate" else None,
-            "max_question_length": model.max_question_length,
-            "max_answer_length": model.max_answer_length,
         }
 
     def show(self, metrics: Mapping[str, Any]) -> None:
@@ -156,6 +135,44 @@ class QuestionAnswering(Task):
         show_answers(metrics)
 
 
+class AdaptedQuestionAnswering(AdaptedBlip, QuestionAnswering):
+    """Video question answering by a BLIP with adapters."""
+
+    artifact = "adapter_config.json"
+    config: QuestionAnsweringConfig
+
+    def wrap(self, blip: Any) -> VideoQuestionAnswering:
+        """With the pooling and the head of the config."""
+        return wrap(blip, self.config.model, len(self.data.answers))
+
+    def plain(self, blip: Any) -> VideoQuestionAnswering:
+        """BLIP's own decoder over the tokens of all frames, without pooling."""
+        model = self.config.model
+        return VideoQuestionAnswering(
+            blip,
+            PLAIN,
+            max_question_length=model.max_question_length,
+            max_answer_length=model.max_answer_length,
+        )
+
+    def save(self, model: VideoQuestionAnswering, folder: Path) -> None:
+        """With the list of answers."""
+        settings, listed = asdict(self.config.evaluation), self.listed()
+        classes = len(self.data.answers) if model.classifier is not None else None
+        save(model, self.config.model, folder, evaluation=settings, classes=classes, answers=listed)
+
+    @classmethod
+    def leaves_parameters_unused(cls, config: QuestionAnsweringConfig) -> bool:
+        """A classifier leaves the decoder out."""
+        return config.model.head == "classifier"
+
+    def protocol(self) -> dict[str, Any]:
+        """Also the head, and how long texts are."""
+        model = self.config.model
+        lengths = {"max_question_length": model.max_question_length, "max_answer_length": model.max_answer_length}
+        return {"head": model.head, **super().protocol(), **lengths}
+
+
 def run_question_answering(config: QuestionAnsweringConfig, name: str, command: str | None = None) -> dict[str, Any]:
     """Trains and evaluates video question answering, or evaluates a finished run again; see `run_task`."""
-    return run_task(QuestionAnswering, config, name, command)
+    return run_task(AdaptedQuestionAnswering, config, name, command)

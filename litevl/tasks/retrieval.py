@@ -19,6 +19,7 @@ from litevl.models import VideoTextRetrieval
 from litevl.training import CaptionBatches, RetrievalModelConfig, TrainingConfig, preprocessing, save_model
 from litevl.training.retrieval_model import plain, wrap
 
+from .adapted import AdaptedBlip
 from .task import RunConfig, Split, Task, run_task
 
 
@@ -39,9 +40,10 @@ class RetrievalConfig(RunConfig):
 
 
 class Retrieval(Task):
-    """Text-video retrieval."""
+    """Text-video retrieval, whatever the model."""
 
-    config: RetrievalConfig
+    kind = "retrieval"
+    config: Any
     data: RetrievalData
 
     def load_data(self, folder: Path | None) -> RetrievalData:
@@ -50,19 +52,11 @@ class Retrieval(Task):
         progress = self.accelerator.is_main_process
         return load_retrieval_data(self.config.data, training=training, progress=progress)
 
-    def wrap(self, blip: Any) -> VideoTextRetrieval:
-        """With the pooling and heads of the config."""
-        return wrap(blip, self.config.model)
-
-    def plain(self, blip: Any) -> VideoTextRetrieval:
-        """Without pooling."""
-        return plain(blip, self.config.model.max_text_length)
-
-    def objective(self, model: VideoTextRetrieval) -> nn.Module:
+    def objective(self, model: Any) -> nn.Module:
         """VTC and VTM."""
         return RetrievalObjective(model, self.config.loss, self.config.seed)
 
-    def batches(self, model: VideoTextRetrieval) -> CaptionBatches:
+    def batches(self, model: Any) -> CaptionBatches:
         """Clips with one caption each.
 
         Raises:
@@ -74,15 +68,15 @@ class Retrieval(Task):
                 f"a contrastive batch needs at least 2 clips; batch_size {training.batch_size} in "
                 f"{training.accumulation} micro-batches has {training.batch_size // training.accumulation}"
             )
-        frames, preprocess = config.model.adapter.num_frames, preprocessing(model)
-        return CaptionBatches(self.data, model, training, frames, preprocess, self.accelerator, config.seed)
+        preprocess = preprocessing(model)
+        return CaptionBatches(self.data, model, training, self.num_frames, preprocess, self.accelerator, config.seed)
 
     @classmethod
-    def leaves_parameters_unused(cls, config: RetrievalConfig) -> bool:
+    def leaves_parameters_unused(cls, config: Any) -> bool:
         """A part of the objective that is left out leaves its parameters out."""
         return 0 in (config.loss.vtc_weight, config.loss.vtm_weight)
 
-    def evaluate(self, model: VideoTextRetrieval, split: Split) -> dict[str, Any]:
+    def evaluate(self, model: Any, split: Split) -> dict[str, Any]:
         """Recall and ranks; with the embedded corpus also how often a clip is told from its reversal."""
         settings, data = self.config.evaluation, self.data
         gallery = Gallery(data, split, **self.clip_options(model))
@@ -105,7 +99,7 @@ class Retrieval(Task):
             metrics["multiple_choice"] = self._choose(model)
         return metrics
 
-    def _choose(self, model: VideoTextRetrieval) -> dict[str, Any]:
+    def _choose(self, model: Any) -> dict[str, Any]:
         data = self.data
         there = [choice for choice in data.choices if data.folder.find(choice.key) is not None]
         clips = Clips(
@@ -125,13 +119,9 @@ class Retrieval(Task):
         reranked = metrics["reranked"]
         return "mean_r1", (reranked["t2v_r1"] + reranked["v2t_r1"]) / 2
 
-    def save(self, model: VideoTextRetrieval, folder: Path) -> None:
-        """With the settings of the evaluation."""
-        save_model(model, self.config.model, folder, evaluation=asdict(self.config.evaluation))
-
     def protocol(self) -> dict[str, Any]:
-        """How long texts are, and how many candidates are re-ranked."""
-        return {"max_text_length": self.config.model.max_text_length, "k": self.config.evaluation.k}
+        """How many candidates are re-ranked."""
+        return {"k": self.config.evaluation.k}
 
     def show(self, metrics: Mapping[str, Any]) -> None:
         """Recall side by side, and by kind of caption."""
@@ -142,6 +132,28 @@ class Retrieval(Task):
         return {kind: results[kind] for kind in ("contrastive", "reranked", "multiple_choice") if kind in results}
 
 
+class AdaptedRetrieval(AdaptedBlip, Retrieval):
+    """Text-video retrieval by a BLIP with adapters."""
+
+    config: RetrievalConfig
+
+    def wrap(self, blip: Any) -> VideoTextRetrieval:
+        """With the pooling and heads of the config."""
+        return wrap(blip, self.config.model)
+
+    def plain(self, blip: Any) -> VideoTextRetrieval:
+        """Without pooling."""
+        return plain(blip, self.config.model.max_text_length)
+
+    def save(self, model: VideoTextRetrieval, folder: Path) -> None:
+        """With the settings of the evaluation."""
+        save_model(model, self.config.model, folder, evaluation=asdict(self.config.evaluation))
+
+    def protocol(self) -> dict[str, Any]:
+        """Also how long texts are."""
+        return {"max_text_length": self.config.model.max_text_length, **super().protocol()}
+
+
 def run_retrieval(config: RetrievalConfig, name: str, command: str | None = None) -> dict[str, Any]:
     """Trains and evaluates text-video retrieval, or evaluates a finished run again; see `run_task`."""
-    return run_task(Retrieval, config, name, command)
+    return run_task(AdaptedRetrieval, config, name, command)

@@ -1,33 +1,28 @@
-"""The run of any task: train, keep the best epoch, evaluate beside the frozen backbone, save, report.
+"""The run of any task with any model: train, keep the best epoch, evaluate beside a baseline, save, report.
 
-A `Task` holds what is a task's own: its data, its model, its objective and its metrics.
+A `Task` holds what is its own: its data, its model, its objective and its metrics.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import nn
 
-from litevl.adapters import add_details, describe_trainable, unplug
-from litevl.blip import enable_gradient_checkpointing
+from litevl.adapters import describe_trainable
 from litevl.data.coverage import Coverage
-from litevl.evaluation.stamp import stamp
+from litevl.evaluation.stamp import describe_device
 from litevl.training import (
     STATE_NAME,
     Progress,
     RunFolder,
     TrainingConfig,
-    adapt,
     describe_changes,
     fit,
-    frame_by_frame,
-    load_adapted,
-    load_backbone,
     load_state,
     make_optimizer,
     new_run_name,
@@ -39,7 +34,6 @@ from litevl.training.clip_batches import ClipBatches
 from litevl.training.run_folder import METRICS_NAME
 
 Split = Literal["train", "val", "test"]
-BASELINE = "frame average"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +41,7 @@ class RunConfig:
     """What every recipe's config has beside its model, training, evaluation and data."""
 
     baseline: bool = True
-    """Also evaluate the frozen backbone frame by frame."""
+    """Also evaluate what the run starts from: the frozen backbone frame by frame."""
     seed: int = 0
     """Of everything random."""
     output_dir: Path | None = None
@@ -60,33 +54,69 @@ class RunConfig:
     def __post_init__(self) -> None:
         training: TrainingConfig = getattr(self, "training")  # noqa: B009 - a field of every subclass
         if training.epochs == 0 and not self.baseline:
-            raise ValueError("nothing to do: --epochs 0 evaluates the frozen backbone, which --no-baseline leaves out")
+            raise ValueError("nothing to do: --epochs 0 evaluates the baseline, which --no-baseline leaves out")
 
 
 class Task(ABC):
-    """What of a run is the task's own.
+    """What of a run is the task's own, and the model's.
+
+    A task's half is its data, objective and metrics; a model's half is what it starts from, how it is made trainable,
+    saved and loaded again (`AdaptedBlip` for adapters on BLIP).
 
     Args:
         config: with `model`, `training`, `evaluation` and `data`.
         accelerator: of the run.
     """
 
+    kind: ClassVar[str]
+    """What the task is called in results."""
+
     def __init__(self, config: Any, accelerator: Accelerator):
         self.config, self.accelerator = config, accelerator
         self.data: Any = None
         """What `load_data` found: with `splits`, `coverage`, `summary()` and `stamp()`."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What the trained model is called in results."""
+
+    @property
+    @abstractmethod
+    def num_frames(self) -> int:
+        """Frames of a clip."""
 
     @abstractmethod
     def load_data(self, folder: Path | None) -> Any:
         """Finds the data of the run; of a finished one's `folder`, what evaluating it again takes."""
 
     @abstractmethod
-    def wrap(self, blip: Any) -> Any:
-        """The task's model around an adapted BLIP."""
+    def load_start(self, folder: Path | None) -> str:
+        """Loads what the run starts from, and says what that is; of a finished one's `folder`, the same again."""
 
     @abstractmethod
-    def plain(self, blip: Any) -> Any:
-        """The model around a BLIP that takes clips frame by frame, as published for the task."""
+    def baseline(self) -> tuple[str, Any] | None:
+        """The model, untrained on the task, that the trained one is compared with, and its name; None has none."""
+
+    @abstractmethod
+    def trainable(self) -> Any:
+        """The model to train, `requires_grad` set on what is trained."""
+
+    @abstractmethod
+    def load_trained(self, folder: Path) -> Any:
+        """The trained model, from what `save` wrote."""
+
+    @abstractmethod
+    def save(self, model: Any, folder: Path) -> None:
+        """Writes what was trained."""
+
+    @abstractmethod
+    def finish(self, folder: Path, results: Mapping[str, Any], protocol: dict[str, Any], command: str | None) -> None:
+        """Writes what became known after saving beside what was trained, and what people read about it."""
+
+    @abstractmethod
+    def stamp(self) -> dict[str, Any]:
+        """What of the model and the software belongs to the protocol of a result."""
 
     @abstractmethod
     def objective(self, model: Any) -> nn.Module:
@@ -105,10 +135,6 @@ class Task(ABC):
         """The number that selects an epoch, higher is better, with its name."""
 
     @abstractmethod
-    def save(self, model: Any, folder: Path) -> None:
-        """Writes what was trained."""
-
-    @abstractmethod
     def protocol(self) -> dict[str, Any]:
         """What of the settings two results must share to be compared, beside what every task stamps."""
 
@@ -125,7 +151,7 @@ class Task(ABC):
         """What `Clips` takes of the run: this process's share of a split, as the model takes it."""
         settings, accelerator = self.config.evaluation, self.accelerator
         return {
-            "num_frames": self.config.model.adapter.num_frames,
+            "num_frames": self.num_frames,
             "preprocess": preprocessing(model),
             "batch_size": settings.batch_size,
             "workers": settings.workers,
@@ -149,7 +175,8 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
         command: what the model card says made it.
 
     Returns:
-        What `metrics.json` holds: the protocol, the results of frame-average BLIP and of LiteVL, the epochs' scores.
+        What `metrics.json` holds: the protocol, the results of the baseline and of what was trained, the epochs'
+        scores, and what the training took.
     """
     again = config.evaluate is not None
     if again and not (config.evaluate / METRICS_NAME).is_file():
@@ -163,30 +190,26 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
     task = kind(config, accelerator)
     with accelerator.main_process_first():
         data = task.data = task.load_data(output_dir if again else None)
-    blip = load_backbone(config.model, accelerator.device)
-    accelerator.print(blip.load_report, data.summary(), sep="\n")
+    accelerator.print(task.load_start(output_dir if again else None), data.summary(), sep="\n")
     run = None if again else RunFolder(output_dir, config, config.resume, write=accelerator.is_main_process)
     if run is not None and config.training.tracker != "none":
         accelerator.project_configuration.logging_dir = str(output_dir)
         accelerator.init_trackers(name)
 
-    metrics: dict[str, Any] = {"protocol": protocol(blip, task), "results": {}, "epochs": []}
-    if config.baseline:
-        metrics["results"][BASELINE] = evaluate(task, task.plain(frame_by_frame(blip)), "test")
-        unplug(blip)
+    metrics: dict[str, Any] = {"protocol": protocol(task), "results": {}, "epochs": []}
+    if config.baseline and (compared := task.baseline()) is not None:
+        metrics["results"][compared[0]] = evaluate(task, compared[1], "test")
     if training:
         if run is not None:
-            metrics["epochs"], skipped = train(task, blip, run)
+            metrics |= train(task, run)
             coverage: Coverage = data.coverage["train"]
-            metrics["protocol"]["coverage"]["train"] = str(coverage.without(skipped))
+            metrics["protocol"]["coverage"]["train"] = str(coverage.without(metrics.pop("skipped")))
         accelerator.wait_for_everyone()
-        model = load_adapted(config.model, output_dir, accelerator.device, task.wrap)
-        metrics["results"][config.model.adapter.title] = evaluate(task, model, "test")
+        metrics["results"][task.title] = evaluate(task, task.load_trained(output_dir), "test")
     if run is not None:
         run.write_json(METRICS_NAME, metrics)
         if training and run.write:
-            scores = task.for_card(metrics["results"][config.model.adapter.title])
-            add_details(output_dir, metrics=scores, protocol=metrics["protocol"], command=command)
+            task.finish(output_dir, metrics["results"][task.title], metrics["protocol"], command)
     if accelerator.is_main_process:
         if again:
             written = read_json(output_dir / METRICS_NAME)
@@ -199,17 +222,15 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
     return metrics
 
 
-def train(task: Task, blip: Any, run: RunFolder) -> tuple[list[dict[str, Any]], list[str]]:
+def train(task: Task, run: RunFolder) -> dict[str, Any]:
     """Trains, and saves what was trained of the selected epoch into the run folder.
 
     Returns:
-        The score of each epoch, and the videos that could not be read and were left out.
+        `epochs`, the score of each; `training`, what it took; `skipped`, the videos that could not be read.
     """
     config, accelerator = task.config, task.accelerator
-    model = task.wrap(adapt(blip, config.model))
+    model = task.trainable()
     accelerator.print(describe_trainable(model))
-    if config.training.gradient_checkpointing:
-        enable_gradient_checkpointing(blip)
     objective = task.objective(model).to(accelerator.device)
     objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config.training))
     progress = Progress()
@@ -226,7 +247,14 @@ def train(task: Task, blip: Any, run: RunFolder) -> tuple[list[dict[str, Any]], 
             state.best = score
             if run.write:
                 task.save(model, run.path)
-    return progress.history, list(batches.skipped)
+    took = {
+        "steps": progress.step,
+        "clips": progress.step * config.training.batch_size,
+        "seconds": round(progress.seconds, 1),
+        "processes": accelerator.num_processes,
+        "device": describe_device(accelerator.device),
+    }
+    return {"epochs": progress.history, "training": took, "skipped": list(batches.skipped)}
 
 
 def evaluate(task: Task, model: Any, split: Split) -> dict[str, Any]:
@@ -260,18 +288,16 @@ def selection_split(training: TrainingConfig, validation: bool) -> Literal["val"
     return chosen
 
 
-def protocol(blip: Any, task: Task) -> dict[str, Any]:
+def protocol(task: Task) -> dict[str, Any]:
     """Everything that two results must share to be compared."""
     config, accelerator = task.config, task.accelerator
-    training = config.training.epochs > 0
-    selected = training and config.evaluate is None
+    selected = config.training.epochs > 0 and config.evaluate is None
     return {
+        "task": task.kind,
         **task.data.stamp(),
-        **stamp(blip),
-        "backbone_source": config.model.backbone,
+        **task.stamp(),
         "selected_on": selection_split(config.training, bool(task.data.splits["val"])) if selected else "nothing",
-        "trained": config.model.train if training else "nothing (zero-shot)",
-        "num_frames": config.model.adapter.num_frames,
+        "num_frames": task.num_frames,
         **task.protocol(),
         "seed": config.seed,
         "processes": accelerator.num_processes,

@@ -27,6 +27,7 @@ from litevl.data.preprocess import PreprocessConfig
 from .trainable import LoraSettings, Train, load_lora, save_lora, select_trainable
 
 Model = TypeVar("Model", bound=nn.Module)
+Config = TypeVar("Config", bound="ModelConfig")
 
 AnyAdapter = (
     Annotated[LiteVLConfig, subcommand("litevl")]
@@ -59,6 +60,14 @@ class ModelConfig:
     lora: LoraSettings = field(default_factory=LoraSettings)
     """LoRA, for --train adapters+lora."""
 
+    def absolute(self: Config) -> Config:
+        """With absolute paths, so that a run folder means the same from anywhere."""
+        there = {name: getattr(self, name) for name in ("backbone", "vocab") if getattr(self, name) is not None}
+        paths: dict[str, Any] = {
+            name: str(Path(value).resolve()) for name, value in there.items() if Path(value).exists()
+        }
+        return replace(self, **paths)
+
 
 def load_backbone(config: ModelConfig, device: torch.device, source: str | Path | None = None) -> Any:
     """The stock BLIP, from `source` where it is not the config's own, on its device."""
@@ -80,8 +89,8 @@ def frame_by_frame(blip: Any) -> Any:
 
 
 def preprocessing(model: Any) -> PreprocessConfig:
-    """BLIP's preprocessing at the size that the vision encoder takes."""
-    return PreprocessConfig(model.blip.config.vision_config.image_size)
+    """BLIP's preprocessing at the size that a task model takes."""
+    return PreprocessConfig(model.image_size)
 
 
 def save_adapted(model: Any, config: ModelConfig, folder: Path, **details: Any) -> None:

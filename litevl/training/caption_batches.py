@@ -14,7 +14,8 @@ from litevl.data.dataset import CaptionedVideoDataset, collate_captioned
 from litevl.data.preprocess import PreprocessConfig
 from litevl.data.retrieval import Gallery, RetrievalData
 from litevl.distributed import gather_objects
-from litevl.models import TokenBatch, VideoTextRetrieval
+from litevl.models import TokenBatch
+from litevl.models.interfaces import RetrievalModel
 
 from .clip_batches import ClipBatches
 from .fit import TrainingConfig
@@ -68,7 +69,7 @@ class CaptionBatches(ClipBatches):
         )
         options: dict[str, Any] = {}
         if settings.similar > 1:
-            assert isinstance(model, VideoTextRetrieval)
+            assert isinstance(model, RetrievalModel)
             similar = similar_videos(model, data, num_frames, preprocess, accelerator)
             options = {"similar": similar, "group": settings.similar}
         super().__init__(
@@ -91,7 +92,7 @@ class CaptionBatches(ClipBatches):
 
 @torch.no_grad()
 def similar_videos(
-    model: VideoTextRetrieval,
+    model: RetrievalModel,
     data: RetrievalData,
     num_frames: int,
     preprocess: PreprocessConfig,

@@ -15,11 +15,12 @@ STATE_NAME = "state.pt"
 
 @dataclass
 class Progress:
-    """Where a run stands: `batch` batches into `epoch`, `step` optimizer steps in all, the best score so far."""
+    """Where a run stands: `batch` batches into `epoch`, `step` steps and `seconds` in all, the best score so far."""
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    seconds: float = 0.0
     best: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
 

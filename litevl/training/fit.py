@@ -5,6 +5,7 @@ so a resumed run goes on as if it had never stopped.
 """
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class TrainingConfig:
     """Peak learning rate. Fresh adapters want 1e-4 to 1e-3; a whole BLIP about 1e-5."""
     weight_decay: float = 0.05
     """AdamW's decay, on matrices only."""
+    beta2: float = 0.999
+    """AdamW's memory of squared gradients."""
     warmup: float = 0.1
     """Share of all steps over which the rate rises from zero; after it follows half a cosine to zero."""
     clip_norm: float = 1.0
@@ -98,7 +101,7 @@ def make_optimizer(objective: nn.Module, config: TrainingConfig) -> Optimizer:
     matrices = [p for p in trainable if p.ndim >= 2]
     vectors = [p for p in trainable if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return AdamW([group for group in groups if group["params"]], lr=config.lr)
+    return AdamW([group for group in groups if group["params"]], lr=config.lr, betas=(0.9, config.beta2))
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def fit(
     with bar:
         while progress.epoch < config.epochs:
             objective.train()
+            began = time.perf_counter()
             micro = iter(batches.epoch(progress.epoch, progress.batch))
             while progress.batch < steps_per_epoch * config.accumulation:
                 for group in optimizer.param_groups:
@@ -173,6 +177,7 @@ def fit(
                 run.log(record)
                 log_metrics(accelerator, record, progress.step)
             progress.epoch, progress.batch = progress.epoch + 1, 0
+            progress.seconds += time.perf_counter() - began
             yield progress
             save_state(run.path, accelerator.unwrap_model(objective), optimizer, progress, accelerator)
 

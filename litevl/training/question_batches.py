@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from litevl.data.preprocess import PreprocessConfig
 from litevl.data.question_answering import QuestionAnsweringData
 from litevl.data.question_dataset import QuestionedVideoDataset, collate_questioned
-from litevl.models import VideoQuestionAnswering
+from litevl.models.interfaces import QuestionModel
 
 from .clip_batches import ClipBatches
 from .fit import TrainingConfig
@@ -30,7 +30,7 @@ class QuestionBatches(ClipBatches):
     def __init__(
         self,
         data: QuestionAnsweringData,
-        model: VideoQuestionAnswering,
+        model: QuestionModel,
         training: TrainingConfig,
         num_frames: int,
         preprocess: PreprocessConfig,

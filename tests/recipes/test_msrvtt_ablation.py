@@ -8,8 +8,9 @@ import msrvtt_retrieval as retrieval
 import pytest
 
 from litevl.adapters import LiteVLConfig
+from litevl.comparison import Cost
+from litevl.comparison.latency import Latency
 from litevl.data.retrieval import RetrievalDataConfig
-from litevl.evaluation.cost import EncodingCost
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.tasks import RetrievalConfig, task
 from litevl.training import RetrievalModelConfig, TrainingConfig
@@ -69,7 +70,8 @@ def test_other_data_has_the_columns_that_it_knows():
     metrics = {f"{direction}_r1": 50.0 for direction in ("t2v", "v2t")}
     result = {"contrastive": metrics, "reranked": metrics, "order_accuracy": {}}
     results = {ablation.FROZEN: [result], "LiteVL": [result, result]}
-    costs = dict.fromkeys(results, EncodingCost(1000, 2000, 1.0, 1.5))
+    cost = Cost(1000, 2000, {"clip": 10**9}, {}, None, {ablation.TIMED_CLIPS: Latency(1.0, 1.5, 101)})
+    costs = dict.fromkeys(results, cost)
     page = ablation.markdown(results, costs, ablation.Config(retrieval.MSRVTT), "python x.py")
     assert "| LiteVL | 50.0 ± 0.0 |" in page
     assert page.endswith("| 1.0k | 1.000 | 1.50 |")

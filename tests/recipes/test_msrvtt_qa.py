@@ -103,7 +103,7 @@ def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch):
     parts = replace(whole, output_dir=tmp_path / "parts")
     evaluate = run.train
 
-    def stop(task, blip, folder):
+    def stop(task, folder):
         save = task.save
 
         def save_and_stop(model, path):
@@ -112,7 +112,7 @@ def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch):
             save(model, path)
 
         task.save = save_and_stop
-        return evaluate(task, blip, folder)
+        return evaluate(task, folder)
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "train", stop)

@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 
 pytest.importorskip("torch", minversion="2.9", reason="torch.optim.Muon")
 
-from pretrain_small_blip import Config, main, schedule
+from pretrain_small_blip import Config, main
+from training_on_stills import schedule
 from transformers import BlipForImageTextRetrieval
 
 from litevl.blip import load_blip

@@ -1,0 +1,26 @@
+"""Runs side by side: accuracy over seeds with intervals, and what each model costs."""
+
+from . import report
+from .comparison import Comparison, Line, Shares, TrainingCost, compare
+from .cost import Cost, CostConfig, measure_costs
+from .load import Source
+from .plot import plot_comparison
+from .subject import CaptioningSubject, QuestionSubject, RetrievalSubject, Subject
+
+__all__ = [
+    "CaptioningSubject",
+    "Comparison",
+    "Cost",
+    "CostConfig",
+    "Line",
+    "QuestionSubject",
+    "RetrievalSubject",
+    "Shares",
+    "Source",
+    "Subject",
+    "TrainingCost",
+    "compare",
+    "measure_costs",
+    "plot_comparison",
+    "report",
+]

@@ -1,0 +1,302 @@
+"""The semantic VQ tokenizer: a frame's patches as numbers of codes that stand for what a teacher sees in them.
+
+After BEiT v2's vector-quantised knowledge distillation (VQ-KD, arXiv 2208.06366). E-ViLM (arXiv 2311.17267) says that
+it has such a tokenizer and not how it is made, so the sizes are ours.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import dacite
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from litevl.blip import CheckpointError
+from litevl.blip.checkpoint import name_some, read_tensors, require_finite
+from litevl.precision import full_precision
+
+from .codebook import Codebook
+from .teacher import TeacherKind
+from .transformer import Block, check_grid, embed_frames, initialise, patches_to_conv
+
+CONFIG_NAME, WEIGHTS_NAME = "vq_tokenizer.json", "vq_tokenizer.safetensors"
+FORMAT_VERSION = 1
+OWN = ("format_version", "config", "teacher_dim")
+"""The entries of the JSON file that are the format's own; all others are details."""
+
+
+@dataclass(frozen=True)
+class VQTokenizerConfig:
+    """How large the tokenizer is, and what it learns from.
+
+    The defaults are for a large corpus; for a small one 512 to 2048 codes.
+
+    Raises:
+        ValueError: for sizes that do not fit each other, or numbers out of range.
+    """
+
+    image_size: int = 224
+    """Side of the frames in pixels."""
+    patch_size: int = 16
+    """Side of a patch in pixels; every patch of a frame gets one code."""
+    width: int = 192
+    """Width of the encoder and of the decoder."""
+    layers: int = 6
+    """Blocks of the encoder; more collapse on small data."""
+    heads: int = 3
+    """Attention heads of the encoder and of the decoder."""
+    decoder_layers: int = 1
+    """Blocks of the decoder. A small one leaves what there is to say to the codes."""
+    codes: int = 8192
+    """Codes in the codebook."""
+    code_dim: int = 32
+    """Width of a code; narrow codes are used more evenly."""
+    teacher: TeacherKind = "blip"
+    """What a patch's code is to tell: BLIP's or CLIP's feature of it, or, for the ablation, its pixels."""
+    teacher_source: str = "Salesforce/blip-itm-base-coco"
+    """Where BLIP or CLIP comes from: a hub id, a folder, and for BLIP a .pth file or `embedded`."""
+    commitment: float = 1.0
+    """Weight of the loss that keeps the encoder near its codes."""
+    decay: float = 0.99
+    """Share that the codes' running averages keep at each step."""
+
+    def __post_init__(self) -> None:
+        check_grid(self.image_size, self.patch_size)
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
+        if self.width % self.heads:
+            raise ValueError(f"width: expected a multiple of the {self.heads} heads, got {self.width}")
+        if self.teacher not in get_args(TeacherKind):
+            raise ValueError(f"teacher: expected one of {', '.join(get_args(TeacherKind))}; got {self.teacher!r}")
+        if self.commitment < 0 or not 0 <= self.decay < 1:
+            raise ValueError(
+                f"expected a commitment of at least 0 and a decay from 0 to below 1, got {self.commitment} and "
+                f"{self.decay}"
+            )
+
+    def absolute(self) -> "VQTokenizerConfig":
+        """With an absolute path, so that a run folder means the same from anywhere."""
+        there = Path(self.teacher_source).exists()
+        return replace(self, teacher_source=str(Path(self.teacher_source).resolve())) if there else self
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side of a frame."""
+        return self.image_size // self.patch_size
+
+
+@dataclass(frozen=True)
+class VQOutput:
+    """What the tokenizer makes of the patches of some frames."""
+
+    predicted: Float[Tensor, "frames patches teacher_dim"]
+    """The decoder's word for the teacher's features."""
+    ids: Int[Tensor, "frames patches"]
+    """The nearest codes."""
+    z: Float[Tensor, "frames patches code_dim"]
+    """What the codes stand in for: unit-norm, float32."""
+    quantised: Float[Tensor, "frames patches code_dim"]
+    """The codes, with the gradient passed straight to `z`."""
+
+
+class VQTokenizer(nn.Module):
+    """A ViT that gives each patch a code, and the decoder that learns with it to say the teacher's features from codes.
+
+    Args:
+        config: sizes.
+        teacher_dim: width of the teacher's features.
+    """
+
+    def __init__(self, config: VQTokenizerConfig, teacher_dim: int):
+        super().__init__()
+        self.config, self.teacher_dim = config, teacher_dim
+        width, heads, patches = config.width, config.heads, config.grid**2
+        self.patches = patches_to_conv(width, config.patch_size)
+        self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(patches, width), std=0.02))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.to_code = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, config.code_dim))
+        self.codebook = Codebook(config.codes, config.code_dim, config.decay)
+        self.from_code = nn.Linear(config.code_dim, width)
+        self.decoder_positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(patches, width), std=0.02))
+        self.decoder_blocks = nn.ModuleList(Block(width, heads) for _ in range(config.decoder_layers))
+        self.decoder_norm = nn.LayerNorm(width, eps=1e-6)
+        self.to_teacher = nn.Linear(width, teacher_dim)
+        self.apply(initialise)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.positions.device
+
+    @property
+    def image_size(self) -> int:
+        """Side of the frames in pixels."""
+        return self.config.image_size
+
+    def encode(self, frames: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "frames patches code_dim"]:
+        """The unit-norm rows that codes stand in for, in float32.
+
+        Raises:
+            ValueError: frames of another size.
+        """
+        size = self.config.image_size
+        if frames.shape[-2:] != (size, size):
+            raise ValueError(
+                f"expected frames of {size} x {size} pixels, got {frames.shape[-2]} x {frames.shape[-1]}; preprocess "
+                "with the tokenizer's image_size"
+            )
+        x = embed_frames(self.patches, frames) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        z = self.to_code(self.norm(x))
+        with full_precision(z):
+            return F.normalize(z.float(), dim=-1)
+
+    def decode(self, quantised: Float[Tensor, "frames patches code"]) -> Float[Tensor, "frames patches teacher"]:
+        """The teacher's features, said from the codes."""
+        x = self.from_code(quantised) + self.decoder_positions
+        for block in self.decoder_blocks:
+            x = block(x)
+        return self.to_teacher(self.decoder_norm(x))
+
+    def quantise(self, z: Float[Tensor, "frames patches code_dim"]) -> VQOutput:
+        """Codes of encoded frames, and what they say."""
+        quantised, ids = self.codebook(z)
+        return VQOutput(predicted=self.decode(quantised), ids=ids, z=z, quantised=quantised)
+
+    def forward(self, frames: Float[Tensor, "frames 3 height width"]) -> VQOutput:
+        """Codes of frames, and what they say.
+
+        Args:
+            frames: normalised with BLIP's mean and deviation.
+        """
+        return self.quantise(self.encode(frames))
+
+    @torch.no_grad()
+    def tokenize(self, frames: Float[Tensor, "*frames 3 height width"]) -> Int[Tensor, "*frames patches"]:
+        """The codes of frames or of clips (batch, time, 3, height, width), row by row; labels to be predicted.
+
+        Computed in float32: the labels do not depend on the precision that the model which learns them trains in.
+        """
+        with full_precision(frames):
+            ids = self.codebook.assign(self.encode(frames.float().reshape(-1, *frames.shape[-3:])))
+        return ids.view(*frames.shape[:-3], -1)
+
+
+def save_vq_tokenizer(model: VQTokenizer, folder: str | Path, **details: Any) -> Path:
+    """Writes the tokenizer as `vq_tokenizer.json` and `vq_tokenizer.safetensors`; each replaces an older one whole.
+
+    Args:
+        model: the tokenizer.
+        folder: made if it is not there.
+        details: anything JSON can hold, kept under its name in `vq_tokenizer.json` (metrics, preprocessing...).
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: if a detail has a name that the format itself uses.
+        TypeError: for a detail that JSON cannot hold.
+    """
+    folder = Path(folder)
+    own = {"format_version": FORMAT_VERSION, "config": asdict(model.config), "teacher_dim": model.teacher_dim}
+    text = _written(own, details)
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f"{WEIGHTS_NAME}.writing"
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, aside)
+    os.replace(aside, folder / WEIGHTS_NAME)
+    _replace_text(folder / CONFIG_NAME, text)
+    return folder
+
+
+def add_details(folder: str | Path, **details: Any) -> None:
+    """Adds what became known after saving, such as `metrics` and `command`, to `vq_tokenizer.json`.
+
+    Raises:
+        CheckpointError: no tokenizer is there.
+        ValueError: if a detail has a name that the format itself uses.
+        TypeError: for a detail that JSON cannot hold.
+    """
+    path = Path(folder) / CONFIG_NAME
+    _replace_text(path, _written(_read_json(path), details))
+
+
+def _written(record: dict[str, Any], details: dict[str, Any]) -> str:
+    if taken := sorted(details.keys() & set(OWN)):
+        raise ValueError(f"details: expected names that the format does not use itself, got {', '.join(taken)}")
+    return json.dumps(record | details, indent=2) + "\n"
+
+
+def _replace_text(path: Path, text: str) -> None:
+    aside = path.with_name(f"{path.name}.writing")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
+
+
+def load_vq_tokenizer(folder: str | Path) -> VQTokenizer:
+    """Loads what `save_vq_tokenizer` wrote: in eval mode, frozen, on the CPU.
+
+    Raises:
+        CheckpointError: a file is not there or damaged, or the two do not fit each other; names the file and the key.
+    """
+    folder = Path(folder)
+    config, teacher_dim = _read_record(folder / CONFIG_NAME)
+    path = folder / WEIGHTS_NAME
+    tensors = read_tensors(path)
+    # Nothing is drawn at random only to be written over, so the caller's random state stays as it is.
+    with torch.device("meta"):
+        model = VQTokenizer(config, teacher_dim)
+    _require_fit(tensors, model.state_dict(), path)
+    model.load_state_dict(tensors, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: expected a saved tokenizer's JSON ({error}); give the folder of one") from error
+    lacking = [name for name in OWN if name not in record] if isinstance(record, dict) else OWN
+    if lacking:
+        raise CheckpointError(f"{path}: expected {', '.join(OWN)}; {', '.join(lacking)} missing: save the model again")
+    return record
+
+
+def _read_record(path: Path) -> tuple[VQTokenizerConfig, int]:
+    record = _read_json(path)
+    if record["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: expected format_version {FORMAT_VERSION}, got {record['format_version']!r}; "
+            "load it with the litevl that wrote it"
+        )
+    dim = record["teacher_dim"]
+    if type(dim) is not int or dim < 1:
+        raise CheckpointError(f"{path}: teacher_dim: expected a whole number of at least 1, got {dim!r}")
+    try:
+        return dacite.from_dict(VQTokenizerConfig, record["config"], dacite.Config(cast=[float], strict=True)), dim
+    except (dacite.DaciteError, AttributeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: config: not that of a tokenizer of this version; {error}") from error
+
+
+def _require_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
+    if missing := [name for name in expected if name not in tensors]:
+        raise CheckpointError(f"{path}: {len(missing)} of {len(expected)} tensors are missing: {name_some(missing)}")
+    if unknown := [name for name in tensors if name not in expected]:
+        raise CheckpointError(f"{path}: expected the tokenizer's tensors alone, got others: {name_some(unknown)}")
+    others = [
+        f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)} for {own.dtype} {tuple(own.shape)}"
+        for name, own in expected.items()
+        if (tensors[name].shape, tensors[name].dtype) != (own.shape, own.dtype)
+    ]
+    if others:
+        raise CheckpointError(f"{path}: not the shapes of {CONFIG_NAME} beside it, of one save: {name_some(others)}")
+    require_finite(tensors, str(path))

@@ -1,0 +1,99 @@
+"""What the commonest codes of a VQ tokenizer look at: patches that got the same code, each in its surroundings."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from litevl.data.preprocess import PreprocessConfig, normalize, resize_frames
+from litevl.evilm.vq_tokenizer import VQTokenizer
+
+from .figure import looked_at, new_figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+BATCH = 64
+
+
+def plot_codes(
+    tokenizer: VQTokenizer,
+    frames: UInt8[np.ndarray, "frames height width 3"],
+    codes: int = 16,
+    examples: int = 10,
+    seed: int = 0,
+) -> "matplotlib.figure.Figure":
+    """Draws a row for each of the commonest codes: patches that have it, outlined, with what is around them.
+
+    A row's examples are drawn from different frames where there are enough. What they have in common is what the code
+    stands for; rows that look alike are codes that share a meaning.
+
+    Args:
+        tokenizer: a trained one.
+        frames: pictures to look through, of any size.
+        codes: rows.
+        examples: patches in a row.
+        seed: of the choice of examples.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: no frames.
+    """
+    if len(frames) == 0:
+        raise ValueError("expected frames to look through, got none")
+    size, grid = tokenizer.config.image_size, tokenizer.config.grid
+    pictures = resize_frames(frames, size)
+    ids = label(tokenizer, pictures)
+    counts = np.bincount(ids.ravel(), minlength=tokenizer.config.codes)
+    rows = [int(code) for code in np.argsort(-counts, kind="stable")[:codes] if counts[code]]
+    figure = new_figure(1.9 + 0.75 * examples, 0.9 + 0.78 * len(rows))
+    axes: Any = figure.subplots(len(rows), examples, squeeze=False)
+    rng, patch = np.random.default_rng(seed), size // grid
+    # Surroundings of a patch's own width on each side; what lies outside the picture is gray.
+    padded = np.pad(
+        pictures.numpy().transpose(0, 2, 3, 1), ((0, 0), (patch, patch), (patch, patch), (0, 0)), constant_values=127
+    )
+    for row, code in enumerate(rows):
+        places = _examples(ids, code, examples, rng)
+        for column in range(examples):
+            cell = axes[row, column]
+            cell.set_axis_off()
+            if column < len(places):
+                frame, place = places[column]
+                top, left = place // grid * patch, place % grid * patch
+                cell.imshow(padded[frame, top : top + 3 * patch, left : left + 3 * patch])
+                cell.add_patch(_outline(patch))
+        share = 100 * counts[code] / counts.sum()
+        said = f"code {code}\n{share:.1f}%"
+        axes[row, 0].text(-0.15, 0.5, said, transform=axes[row, 0].transAxes, ha="right", va="center")
+    used = int((counts > 0).sum())
+    figure.suptitle(f"What the {len(rows)} commonest codes look at: {used} of {tokenizer.config.codes} are used here")
+    return figure
+
+
+@torch.no_grad()
+def label(tokenizer: VQTokenizer, pictures: torch.Tensor) -> np.ndarray:
+    """The code of every patch of pictures of the tokenizer's size: (frames, patches)."""
+    settings = PreprocessConfig(tokenizer.config.image_size)
+    with looked_at(tokenizer):
+        parts = [tokenizer.tokenize(normalize(some, settings)) for some in pictures.split(BATCH)]
+    return torch.cat(parts).cpu().numpy()
+
+
+def _examples(ids: np.ndarray, code: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Places of a code as (frame, patch): first one of each frame that has it, then others."""
+    places = rng.permutation(np.argwhere(ids == code))
+    seen: set[int] = set()
+    first: list[tuple[int, int]] = []
+    others: list[tuple[int, int]] = []
+    for frame, place in places.tolist():
+        (others if frame in seen else first).append((frame, place))
+        seen.add(frame)
+    return (first + others)[:count]
+
+
+def _outline(patch: int) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((patch - 0.5, patch - 0.5), patch, patch, fill=False, edgecolor="white", linewidth=1.2)

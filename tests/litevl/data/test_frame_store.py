@@ -1,0 +1,71 @@
+"""The frame store gives what decoding gives, bit for bit, and decodes a video once."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from rendered_clips import render
+
+from litevl.data import frame_store
+from litevl.data.frame_store import FrameStore
+from litevl.data.preprocess import resize_frames
+from litevl.data.video import VideoError, read_frames
+
+SIZE = 32
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return render(tmp_path / "clip.mp4", frames=75)
+
+
+@pytest.mark.parametrize("sampling", ["midpoint", "random", "legacy_blip"])
+@pytest.mark.parametrize(("start", "end"), [(None, None), (0.4, 1.7)])
+def test_frames_are_those_of_decoding(clip, tmp_path, sampling, start, end):
+    store = FrameStore(tmp_path / "store", SIZE)
+    for _ in range(2):  # while it is stored, and from the store
+        frames = store.read(clip, 6, sampling, np.random.default_rng(5), start, end)
+        decoded = read_frames(clip, 6, sampling, rng=np.random.default_rng(5), start=start, end=end)
+        assert torch.equal(frames, resize_frames(decoded, SIZE))
+
+
+def test_a_video_is_decoded_once_and_again_when_it_changed(clip, tmp_path, monkeypatch):
+    used = []
+    original = frame_store.with_reader
+    monkeypatch.setattr(frame_store, "with_reader", lambda *given: used.append(given) or original(*given))
+    store = FrameStore(tmp_path / "store", SIZE)
+    before = store.read(clip, 4)
+    assert torch.equal(store.read(clip, 4), before)
+    assert torch.equal(FrameStore(tmp_path / "store", SIZE).read(clip, 4), before)
+    assert len(used) == 1
+    FrameStore(tmp_path / "store", SIZE // 2).read(clip, 4)
+    assert len(used) == 2, "another size is another file"
+    os.replace(render(clip.with_name("other.mp4"), frames=30), clip)
+    assert not torch.equal(store.read(clip, 4), before)
+    assert len(used) == 3
+
+
+def test_a_bad_video_leaves_nothing_behind(clip, tmp_path):
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) // 2])
+    with pytest.raises(VideoError, match=r"clip\.mp4"):
+        FrameStore(tmp_path / "store", SIZE).read(clip, 4)
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_retrieval_reads_from_the_store(tmp_path, monkeypatch):
+    from litevl.data.annotations import VideoCaptions
+    from litevl.data.dataset import CaptionedVideoDataset
+    from litevl.data.paths import VideoFolder
+    from litevl.data.preprocess import PreprocessConfig
+
+    (tmp_path / "videos").mkdir()
+    render(tmp_path / "videos" / "video0.mp4")
+    videos = [VideoCaptions("video0", ("a caption",))]
+    size = PreprocessConfig(SIZE)
+    decoded = CaptionedVideoDataset(videos, VideoFolder(tmp_path), 6, size)[(3, 0)]["frames"]
+    kept = CaptionedVideoDataset(videos, VideoFolder(tmp_path, tmp_path / "store"), 6, size)
+    assert torch.equal(kept[(3, 0)]["frames"], decoded)
+    monkeypatch.setattr(frame_store, "with_reader", None)
+    assert torch.equal(kept[(3, 0)]["frames"], decoded)

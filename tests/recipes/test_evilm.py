@@ -1,0 +1,319 @@
+"""E-ViLM from the tokenizer to retrieval and questions through its recipes' `main`, on real files."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import evilm_ablation
+import evilm_pretrain
+import evilm_qa
+import evilm_retrieval
+import evilm_tokenizer
+import msrvtt_qa
+import msrvtt_retrieval
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from litevl.comparison import compare
+from litevl.data.question_answering import QuestionDataConfig
+from litevl.data.retrieval import RetrievalDataConfig
+from litevl.evaluation.answering import QuestionEvaluationConfig
+from litevl.evaluation.retrieval import EvaluationConfig
+from litevl.evilm import EViLMConfig, PretrainingLossConfig, VQTokenizerConfig, load_evilm
+from litevl.evilm.files import EViLMFileError
+from litevl.tasks import parse
+from litevl.tasks.evilm import EViLMModelConfig, EViLMQuestionAnsweringConfig, EViLMRetrievalConfig
+from litevl.tasks.evilm_pretraining import EViLMPretrainingConfig, PretrainedModelConfig
+from litevl.tasks.vq_tokenizer import TokenizerEvaluationConfig, TokenizerTrainingConfig
+from litevl.training import TrainingConfig
+
+RECIPES = {"tokenizer": evilm_tokenizer, "pretrain": evilm_pretrain, "retrieval": evilm_retrieval, "qa": evilm_qa}
+FILES = {"tokenizer": "vq_tokenizer", "pretrain": "evilm", "retrieval": "evilm", "qa": "evilm"}
+TRAINING = TrainingConfig(epochs=1, batch_size=8, lr=1e-3, precision="no")
+TINY = EViLMConfig(
+    image_size=32,
+    patch_size=8,
+    num_frames=3,
+    vision_dim=16,
+    vision_layers=2,
+    vision_heads=2,
+    dim=16,
+    heads=2,
+    text_layers=1,
+    fusion_layers=1,
+    embed_dim=8,
+    max_positions=40,
+)
+
+
+@pytest.fixture(scope="module")
+def made(corpus, backbone, tmp_path_factory):
+    """Every recipe's config of one epoch of two steps, each starting from the one before; all of them run once."""
+    runs = tmp_path_factory.mktemp("evilm")
+    data = RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0)
+    evaluation = EvaluationConfig(k=4, batch_size=4, pair_batch=16, workers=0)
+    configs = {
+        "tokenizer": TokenizerTrainingConfig(
+            VQTokenizerConfig(32, 8, width=16, layers=1, heads=2, codes=12, code_dim=4, teacher_source=str(backbone)),
+            TRAINING,
+            num_frames=3,
+            evaluation=TokenizerEvaluationConfig(batch_size=4, workers=0),
+            data=data,
+        ),
+        "pretrain": EViLMPretrainingConfig(
+            PretrainedModelConfig(
+                architecture=TINY,
+                vocab=str(backbone / "vocab.txt"),
+                tokenizer=str(runs / "tokenizer"),
+                teacher_source=str(backbone),
+            ),
+            TRAINING,
+            evaluation,
+            data,
+        ),
+        "retrieval": EViLMRetrievalConfig(EViLMModelConfig(str(runs / "pretrain")), TRAINING, evaluation, data),
+        "qa": EViLMQuestionAnsweringConfig(
+            EViLMModelConfig(str(runs / "pretrain")),
+            TRAINING,
+            QuestionEvaluationConfig(batch_size=4, question_batch=8, workers=0),
+            QuestionDataConfig(root=corpus, questions=3, workers=0),
+        ),
+    }
+    configs = {name: replace(config, output_dir=runs / name) for name, config in configs.items()}
+    metrics = {name: RECIPES[name].main(config) for name, config in configs.items()}
+    return configs, metrics
+
+
+def steps(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def tensors(folder, name):
+    return load_file(folder / f"{FILES[name]}.safetensors")
+
+
+def test_each_run_writes_what_the_next_starts_from(made):
+    configs, metrics = made
+    for name, config in configs.items():
+        folder = config.output_dir
+        assert len(steps(folder)) == metrics[name]["training"]["steps"]
+        assert json.loads((folder / "metrics.json").read_text())["results"] == metrics[name]["results"]
+        assert metrics[name]["training"]["clips"] == 8 * metrics[name]["training"]["steps"]
+        assert metrics[name]["training"]["seconds"] > 0
+        record = json.loads((folder / f"{FILES[name]}.json").read_text())
+        assert record["metrics"]
+        assert record["protocol"]["dataset"]
+    assert set(steps(configs["pretrain"].output_dir)[0]) == {"step", "lr", "loss", "vtc", "vtm", "mlm", "mvm"}
+    assert set(steps(configs["tokenizer"].output_dir)[0]) >= {"distance", "commitment", "perplexity", "usage"}
+
+
+def test_what_is_measured(made):
+    _, metrics = made
+    codes = metrics["tokenizer"]["results"]["VQ tokenizer"]
+    assert 0 < codes["usage"] <= 100
+    assert 1 <= codes["perplexity"] <= 12
+    assert 0 < codes["distance"] < 2
+    before = metrics["pretrain"]["results"]["E-ViLM"]
+    assert set(before["masked"]) == {"words", "patches"}
+    assert before["contrastive"]["t2v_gallery"] == 8
+    assert set(metrics["retrieval"]["results"]) == {"E-ViLM, zero-shot", "E-ViLM"}
+    zero_shot = metrics["retrieval"]["results"]["E-ViLM, zero-shot"]
+    assert zero_shot["contrastive"] == before["contrastive"], "fine-tuning starts from what pre-training ended with"
+    assert zero_shot["order_accuracy"] == before["order_accuracy"]
+    answered = metrics["qa"]["results"]["E-ViLM"]
+    assert answered["answered"] == answered["questions"] == 32
+    assert 0 < answered["ceiling"] < 100
+    for name in ("retrieval", "qa"):
+        assert metrics[name]["protocol"]["trained"] == "all"
+        assert metrics[name]["protocol"]["num_frames"] == 3
+    assert metrics["qa"]["protocol"]["head"] == "classifier"
+
+
+def test_the_same_data_and_protocol_as_litevl(made, backbone, answering_backbone, tmp_path):
+    configs, metrics = made
+    backbones = {"retrieval": backbone, "qa": answering_backbone}
+    for name, recipe in (("retrieval", msrvtt_retrieval), ("qa", msrvtt_qa)):
+        config = replace(
+            recipe.EMBEDDED,
+            model=replace(recipe.EMBEDDED.model, backbone=str(backbones[name])),
+            data=configs[name].data,
+            evaluation=configs[name].evaluation,
+            training=TRAINING,
+            output_dir=tmp_path / name,
+        )
+        other, own = recipe.main(config)["protocol"], metrics[name]["protocol"]
+        assert own.keys() <= other.keys()
+        for key in own.keys() & {
+            "task",
+            "dataset",
+            "test_split",
+            "caption_mode",
+            "sampling",
+            "k",
+            "coverage",
+            "answers",
+        }:
+            assert own[key] == other[key], key
+    runs = [configs["retrieval"].output_dir, tmp_path / "retrieval"]
+    assert {line.name for line in compare(runs, measure=False).lines} >= {"E-ViLM", "LiteVL"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_run_is_evaluated_again_from_its_folder_alone(name, made, capsys):
+    configs, metrics = made
+    recipe, folder = RECIPES[name], configs[name].output_dir
+    again = recipe.main(parse(["--evaluate", str(folder)], recipe.EMBEDDED, recipe.REAL, recipe.__doc__))
+    assert again["results"] == metrics[name]["results"]
+    assert "equal to the run's metrics.json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_same_seed_gives_the_same_losses_and_another_others(name, made, tmp_path):
+    configs, _ = made
+    for folder, seed in (("same", 0), ("other", 1)):
+        config = replace(configs[name], output_dir=tmp_path / folder, seed=seed, baseline=False)
+        RECIPES[name].main(config)
+    assert steps(tmp_path / "same") == steps(configs[name].output_dir)
+    assert steps(tmp_path / "other") != steps(configs[name].output_dir)
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "pretrain"])
+def test_a_stopped_run_resumes_to_the_same_end(name, made, tmp_path, monkeypatch):
+    from litevl.tasks import evilm_pretraining, vq_tokenizer
+
+    kind = {"tokenizer": vq_tokenizer.TokenizerTraining, "pretrain": evilm_pretraining.EViLMPretraining}[name]
+    configs, _ = made
+    two = replace(configs[name].training, epochs=2, select_on="last")
+    whole, parts = (replace(configs[name], training=two, output_dir=tmp_path / folder) for folder in ("whole", "parts"))
+    RECIPES[name].main(whole)
+    save = kind.save
+
+    def save_and_stop(self, model, folder):
+        if (folder / "state.pt").exists():
+            raise KeyboardInterrupt
+        save(self, model, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            RECIPES[name].main(parts)
+    RECIPES[name].main(replace(parts, resume=True))
+    first, second = (tensors(config.output_dir, name) for config in (whole, parts))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize(
+    ("loss", "parts"),
+    [
+        ({"mvm_weight": 0.0}, {"vtc", "vtm", "mlm"}),
+        ({"mlm_weight": 0.0}, {"vtc", "vtm", "mvm"}),
+        ({"vtm_weight": 0.0, "vtc_weight": 0.0}, {"mlm", "mvm"}),
+        ({"mlm_weight": 0.0, "mvm_weight": 0.0, "vtm_weight": 0.0}, {"vtc"}),
+    ],
+)
+def test_every_part_of_the_objective_can_be_left_out(loss, parts, made, tmp_path):
+    configs, _ = made
+    config = replace(configs["pretrain"], loss=PretrainingLossConfig(**loss), output_dir=tmp_path / "run")
+    metrics = evilm_pretrain.main(config)
+    assert set(steps(tmp_path / "run")[0]) == {"step", "lr", "loss", *parts}
+    told = {"mlm": "words", "mvm": "patches"}
+    assert set(metrics["results"]["E-ViLM"].get("masked", {})) == {told[part] for part in parts & told.keys()}
+
+
+def test_features_are_regressed(made, tmp_path):
+    configs, _ = made
+    model = replace(configs["pretrain"].model, target="features", tokenizer="nowhere")
+    metrics = evilm_pretrain.main(replace(configs["pretrain"], model=model, output_dir=tmp_path / "run"))
+    assert -100 <= metrics["results"]["E-ViLM"]["masked"]["patches"] <= 100
+    assert metrics["protocol"]["mvm_target"].startswith("features of blip")
+
+
+def test_pretraining_goes_on_from_an_earlier_one(made, tmp_path):
+    configs, metrics = made
+    earlier = str(configs["pretrain"].output_dir)
+    config = replace(
+        configs["pretrain"], model=replace(configs["pretrain"].model, start=earlier), output_dir=tmp_path / "run"
+    )
+    found = evilm_pretrain.main(config)
+    assert found["results"]["E-ViLM, before"] == metrics["pretrain"]["results"]["E-ViLM"]
+    assert found["protocol"]["backbone_source"] == earlier
+
+
+def test_misfits_are_named(made, tmp_path):
+    configs, _ = made
+    config = configs["pretrain"]
+    other = replace(config.model, architecture=replace(TINY, patch_size=16))
+    with pytest.raises(ValueError, match=r"tokenizer: expected one of frames of 32 px and 2 x 2 patches.* 4 x 4"):
+        evilm_pretrain.main(replace(config, model=other, output_dir=tmp_path / "a"))
+    start = EViLMModelConfig(str(tmp_path / "nowhere"))
+    with pytest.raises(EViLMFileError, match="nowhere"):
+        evilm_retrieval.main(replace(configs["retrieval"], model=start, output_dir=tmp_path / "b"))
+    with pytest.raises(ValueError, match="chooses from the list of answers"):
+        replace(configs["qa"], evaluation=QuestionEvaluationConfig(inference="generate"))
+
+
+def test_more_frames_than_in_pretraining(made, tmp_path):
+    configs, _ = made
+    model = replace(configs["retrieval"].model, num_frames=5)
+    metrics = evilm_retrieval.main(replace(configs["retrieval"], model=model, output_dir=tmp_path / "run"))
+    assert metrics["protocol"]["num_frames"] == 5
+    assert load_evilm(tmp_path / "run").config.num_frames == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tokenizer", "pretrain"])
+def test_two_processes_train_as_one(name, made, tmp_path):
+    configs, _ = made
+    config = configs[name]
+    program = (
+        f"import sys; sys.path.insert(0, {str(Path(RECIPES[name].__file__).parent)!r})\n"
+        f"import pickle, {RECIPES[name].__name__} as recipe\n"
+        f"recipe.main(pickle.load(open({str(tmp_path / 'config')!r}, 'rb')))\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    (tmp_path / "config").write_bytes(pickle.dumps(replace(config, output_dir=tmp_path / "two")))
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(tmp_path / "program.py")]
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for one, two in zip(steps(config.output_dir), steps(tmp_path / "two"), strict=True):
+        assert one == pytest.approx(two, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_help_teaches(name):
+    path = Path(RECIPES[name].__file__)
+    done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, check=True)
+    for text in ("--data.root", "--data.frame-store", "--epochs", f"recipes/{path.name}"):
+        assert text in done.stdout
+
+
+def test_the_ablation_runs_each_once_and_tells(made, tmp_path, monkeypatch, capsys):
+    configs, _ = made
+    for name in ("tokenizer", "pretrain", "retrieval"):
+        monkeypatch.setattr(RECIPES[name], "REAL", replace(configs[name], output_dir=None))
+    config = evilm_ablation.Config(
+        data=configs["retrieval"].data,
+        teacher_source=configs["pretrain"].model.teacher_source,
+        variants=("no MVM", "pixel VQ", "feature regression"),
+        seeds=(0, 1),
+        ablation_dir=tmp_path / "ablation",
+        markdown=tmp_path / "RESULTS.md",
+    )
+    tuned, pretrained, tokenizers = evilm_ablation.main(config, "the command")
+    assert list(tuned) == list(pretrained) == list(config.variants)
+    assert all(len(seeds) == 2 for seeds in tuned.values())
+    assert list(tokenizers) == ["pixels, 12 codes"]
+    page = (tmp_path / "RESULTS.md").read_text()
+    for text in ("the command", "feature regression", "pixels, 12 codes", " ± "):
+        assert text in page
+    for name in ("tokenizer", "pretrain", "retrieval"):
+        monkeypatch.setattr(RECIPES[name], "main", lambda config: pytest.fail("ran again"))
+    assert evilm_ablation.main(config, "the command") == (tuned, pretrained, tokenizers)
