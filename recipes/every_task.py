@@ -10,7 +10,6 @@ from its reversal (50 of 100), and LiteVL can.
 """
 
 import shlex
-import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,9 +26,8 @@ import msvd_retrieval
 import own_retrieval
 import torch
 import tyro
-from rich.table import Table
 
-from litevl.evaluation.report import show, write_section
+from litevl.evaluation.report import rows_markdown, rows_table, show, spread, write_section
 from litevl.tasks.adapted import BASELINE
 from litevl.tasks.finished import finished_or_run
 
@@ -113,15 +111,10 @@ def main(config: Config, command: str = "python recipes/every_task.py") -> dict[
             wanted = replace(JOBS[name].config, seed=seed)
             folder = config.folder / f"{name.replace(' --head ', '-')}-seed{seed}"
             results.setdefault(name, []).append(finished_or_run(wanted, folder, JOBS[name].main))
-    names, *lines = rows(results, config)
-    table = Table(title="Every task, test split of the embedded corpus", title_justify="left")
-    for number, column in enumerate(names):
-        table.add_column(column, justify="left" if number < 2 else "right")
-    for line in lines:
-        table.add_row(*line)
-    show(table)
+    made = rows(results, config)
+    show(rows_table("Every task, test split of the embedded corpus", made, words=2))
     if config.markdown is not None:
-        write_section(config.markdown, "Every task", markdown(names, lines, command))
+        write_section(config.markdown, "Every task", markdown(made, command))
     return results
 
 
@@ -132,13 +125,12 @@ def rows(results: dict[str, list[dict[str, Any]]], config: Config) -> list[list[
         title = JOBS[name].config.model.adapter.title
         for figure, of in JOBS[name].figures.items():
             values = [of(result[title]) for result in seeds]
-            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-            mean = f"{statistics.mean(values):.1f}{spread}"
-            made.append([name, figure, f"{of(seeds[0][BASELINE]):.1f}", *(f"{value:.1f}" for value in values), mean])
+            each = [f"{value:.1f}" for value in values]
+            made.append([name, figure, f"{of(seeds[0][BASELINE]):.1f}", *each, spread(values)])
     return made
 
 
-def markdown(names: list[str], lines: list[list[str]], command: str) -> str:
+def markdown(table: list[list[str]], command: str) -> str:
     """The table as a section of a page: the command, how to read it, the table."""
     text = [
         f"By `{command}`: each recipe without arguments, on the embedded corpus with the small BLIP for its task, the "
@@ -147,9 +139,7 @@ def markdown(names: list[str], lines: list[list[str]], command: str) -> str:
         "what averages frames is. *only order tells*: accuracy on the 200 of 890 questions whose answer the frames "
         "without their order do not tell; knowing the two possible answers gives 50.",
         "",
-        "| " + " | ".join(names) + " |",
-        "|---" * len(names) + "|",
-        *("| " + " | ".join(line) + " |" for line in lines),
+        rows_markdown(table),
     ]
     return "\n".join(text)
 

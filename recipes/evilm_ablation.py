@@ -3,7 +3,7 @@
     python recipes/evilm_ablation.py                            # 8 variants x 3 seeds, 4 tokenizers
     python recipes/evilm_ablation.py --variants 'no MVM' 'semantic VQ' --seeds 0 1
     python recipes/evilm_ablation.py --markdown recipes/RESULTS.md
-    python recipes/evilm_ablation.py --data.root /data/msrvtt --teacher-source Salesforce/blip-itm-base-coco
+    python recipes/evilm_ablation.py --data-root /data/msrvtt --teacher-source Salesforce/blip-itm-base-coco
 
 A variant is pre-trained (recipes/evilm_pretrain.py) and then trained on retrieval (recipes/evilm_retrieval.py), both
 with their own defaults and the seed; the last epoch of each counts, so that no variant gains by selection. A tokenizer
@@ -13,7 +13,6 @@ folder under --ablation-dir; finished ones are not run again, so an interrupted 
 
 import os
 import shlex
-import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -25,10 +24,8 @@ import evilm_retrieval
 import evilm_tokenizer
 import torch
 import tyro
-from rich.table import Table
 
-from litevl.data.retrieval import RetrievalDataConfig
-from litevl.evaluation.report import show, write_section
+from litevl.evaluation.report import rows_markdown, rows_table, show, spread, write_section
 from litevl.tasks.evilm import TITLE
 from litevl.tasks.evilm_pretraining import EViLMPretrainingConfig
 from litevl.tasks.finished import finished_or_run
@@ -80,10 +77,12 @@ TITLE_OF_SECTION = "What masked video modelling adds to E-ViLM"
 class Config:
     """An ablation of E-ViLM's pre-training."""
 
-    data: RetrievalDataConfig = field(default_factory=RetrievalDataConfig)
-    """The videos and their captions, for the tokenizer, pre-training and retrieval alike."""
-    teacher_source: str = "embedded"
-    """The BLIP whose features are the semantic targets."""
+    data_root: Path | None = None
+    """MSR-VTT's folder, for the tokenizer, pre-training and retrieval alike; by default the embedded corpus."""
+    teacher_source: str | None = None
+    """The BLIP whose features are the semantic targets; by default the recipes'."""
+    frame_store: Path | None = None
+    """A folder to keep decoded frames in; see the recipes' --data.frame-store."""
     variants: tuple[str, ...] = tuple(VARIANTS)
     """Which variants, by name."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -99,7 +98,8 @@ class Config:
 
     def defaults(self, recipe: Any) -> Any:
         """A recipe's defaults for the data that is asked for."""
-        return replace(recipe.REAL if self.data.root is not None else recipe.EMBEDDED, data=self.data)
+        config = recipe.EMBEDDED if self.data_root is None else recipe.REAL
+        return replace(config, data=replace(config.data, root=self.data_root, frame_store=self.frame_store))
 
 
 Results = dict[str, list[dict[str, Any]]]
@@ -125,18 +125,14 @@ def main(config: Config, command: str = "python recipes/evilm_ablation.py") -> t
     tokenizers: Results = {}
     for seed in config.seeds:
         for name in config.variants:
-            variant, place = VARIANTS[name], config.ablation_dir / f"{folder_name(name)}-seed{seed}"
-            if variant.teacher is not None:
-                print(f"\ntokenizer for {name}")
-                wanted = tokenizer(config, variant)
-                label = f"{variant.teacher}, {wanted.model.codes} codes"
-                found = finished_or_run(wanted, tokenizer_folder(config, variant), evilm_tokenizer.main)
-                tokenizers[label] = [found[TOKENIZER_TITLE]]
-            print(f"\npre-training, {name}, seed {seed}")
-            before = place.with_name(f"{place.name}-pretrain")
-            found = finished_or_run(pretraining(config, variant, seed), before, evilm_pretrain.main)
-            pretrained.setdefault(name, []).append(found[TITLE])
+            before, start = pretrained_folder(config, name, seed), prepare(config, name, seed)
+            if start.tokenizer is not None:
+                variant = VARIANTS[name]
+                label = f"{variant.teacher}, {tokenizer(config, variant).model.codes} codes"
+                tokenizers[label] = [start.tokenizer[TOKENIZER_TITLE]]
+            pretrained.setdefault(name, []).append(start.pretrained[TITLE])
             print(f"\nretrieval, {name}, seed {seed}")
+            place = before.with_name(before.name.removesuffix("-pretrain"))
             tuning = config.defaults(evilm_retrieval)
             tuning = replace(
                 tuning,
@@ -148,16 +144,34 @@ def main(config: Config, command: str = "python recipes/evilm_ablation.py") -> t
             tuned.setdefault(name, []).append(finished_or_run(tuning, place, evilm_retrieval.main)[TITLE])
     tables = rows(tuned, pretrained), tokenizer_rows(tokenizers)
     titles = f"{TITLE_OF_SECTION}, test split, mean ± standard deviation over seeds {config.seeds}", "Tokenizers"
-    for title, (names, *lines) in zip(titles, tables, strict=True):
-        table = Table(title=title, title_justify="left")
-        for number, column in enumerate(names):
-            table.add_column(column, justify="right" if number else "left")
-        for line in lines:
-            table.add_row(*line)
-        show(table)
+    show(*(rows_table(title, table) for title, table in zip(titles, tables, strict=True)))
     if config.markdown is not None:
         write_section(config.markdown, TITLE_OF_SECTION, markdown(config, command, *tables))
     return tuned, pretrained, tokenizers
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a variant's retrieval starts from: the results of its runs."""
+
+    tokenizer: dict[str, Any] | None
+    pretrained: dict[str, Any]
+
+
+def prepare(config: Config, name: str, seed: int) -> Start:
+    """Trains a variant's tokenizer and pre-trains its model, where that is not done."""
+    variant, found = VARIANTS[name], None
+    if variant.teacher is not None:
+        print(f"\ntokenizer for {name}")
+        found = finished_or_run(tokenizer(config, variant), tokenizer_folder(config, variant), evilm_tokenizer.main)
+    print(f"\npre-training, {name}, seed {seed}")
+    folder = pretrained_folder(config, name, seed)
+    return Start(found, finished_or_run(pretraining(config, variant, seed), folder, evilm_pretrain.main))
+
+
+def pretrained_folder(config: Config, name: str, seed: int) -> Path:
+    """Where the pre-training's run is, or will be."""
+    return config.ablation_dir / f"{folder_name(name)}-seed{seed}-pretrain"
 
 
 def folder_name(variant: str) -> str:
@@ -169,7 +183,7 @@ def tokenizer(config: Config, variant: Variant) -> TokenizerTrainingConfig:
     """The tokenizer's run."""
     wanted = config.defaults(evilm_tokenizer)
     codes = wanted.model.codes if variant.codes is None else variant.codes
-    source = config.teacher_source if variant.teacher == "blip" else "none"
+    source = (config.teacher_source or wanted.model.teacher_source) if variant.teacher == "blip" else "none"
     return replace(
         wanted,
         baseline=False,
@@ -185,7 +199,8 @@ def tokenizer_folder(config: Config, variant: Variant) -> Path:
 def pretraining(config: Config, variant: Variant, seed: int) -> EViLMPretrainingConfig:
     """The pre-training's run."""
     wanted = config.defaults(evilm_pretrain)
-    model = replace(wanted.model, target=variant.target, teacher_source=config.teacher_source)
+    source = config.teacher_source or wanted.model.teacher_source
+    model = replace(wanted.model, target=variant.target, teacher_source=source)
     if variant.teacher is not None:
         model = replace(model, tokenizer=str(tokenizer_folder(config, variant).resolve()))
     loss = replace(wanted.loss, **variant.loss)
@@ -217,16 +232,10 @@ def tokenizer_rows(tokenizers: Results) -> list[list[str]]:
     return made
 
 
-def spread(values: list[float]) -> str:
-    """Mean and standard deviation."""
-    mean = f"{statistics.mean(values):.1f}"
-    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
-
-
 def markdown(config: Config, command: str, variants: list[list[str]], tokenizers: list[list[str]]) -> str:
     """The study as a section of a page: the command, how to read it, the tables."""
     first, then = config.defaults(evilm_pretrain).training, config.defaults(evilm_retrieval).training
-    data = "the embedded corpus" if config.data.root is None else "the data of --data.root"
+    data = "the embedded corpus" if config.data_root is None else "the data of --data-root"
     text = [
         f"On {data}, by `{command}`: {first.epochs} epochs of pre-training in batches of {first.batch_size}, then "
         f"{then.epochs} on retrieval in batches of {then.batch_size}, last epoch, test split, seeds "
@@ -235,24 +244,14 @@ def markdown(config: Config, command: str, variants: list[list[str]], tokenizers
         "how often a clip's caption scores above that of the same clip reversed (chance 50). *zero-shot*: after "
         "pre-training alone. *told*: masked patches and words told rightly there; of features, the mean cosine.",
         "",
-        *as_markdown(variants),
+        rows_markdown(variants),
         "",
         "The tokenizers, on the test clips: *distance* is 1 - cosine to the teacher's features (of pixels the squared "
         "error), *usage* the share of codes that occur, *perplexity* how many codes as often used would be as varied.",
         "",
-        *as_markdown(tokenizers),
+        rows_markdown(tokenizers),
     ]
     return "\n".join(text)
-
-
-def as_markdown(table: list[list[str]]) -> list[str]:
-    """A table's lines."""
-    names, *lines = table
-    return [
-        "| " + " | ".join(names) + " |",
-        "|---" * len(names) + "|",
-        *("| " + " | ".join(line) + " |" for line in lines),
-    ]
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ EMBEDDED = EViLMPretrainingConfig(
     PretrainedModelConfig("embedded", teacher_source="embedded"),
     TrainingConfig(epochs=40, batch_size=64, lr=2e-3, weight_decay=1e-3, beta2=0.98, select_on="last"),
     EvaluationConfig(k=32, batch_size=50, pair_batch=256),
+    RetrievalDataConfig(similar=8),
 )
 """The defaults on the embedded corpus."""
 

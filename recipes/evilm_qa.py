@@ -31,7 +31,7 @@ REAL = EViLMQuestionAnsweringConfig(
     EViLMModelConfig(),
     TrainingConfig(epochs=10, batch_size=64, lr=5e-5, weight_decay=1e-3, beta2=0.98),
     QuestionEvaluationConfig(workers=8),
-    QuestionDataConfig(workers=8, answers=1500),
+    QuestionDataConfig(workers=8),
 )
 """The defaults with --data.root. Not tuned: no pre-trained E-ViLM and no MSRVTT-QA were at hand."""
 

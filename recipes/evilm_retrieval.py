@@ -21,6 +21,7 @@ EMBEDDED = EViLMRetrievalConfig(
     EViLMModelConfig(),
     TrainingConfig(epochs=12, batch_size=32, lr=5e-4, weight_decay=1e-3, beta2=0.98),
     EvaluationConfig(k=32, batch_size=50, pair_batch=256),
+    RetrievalDataConfig(similar=8),
 )
 """The defaults on the embedded corpus."""
 

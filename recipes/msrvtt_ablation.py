@@ -14,7 +14,6 @@ a run takes about four minutes.
 import math
 import os
 import shlex
-import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,7 +24,6 @@ from typing import Annotated, Any, Literal
 import msrvtt_retrieval as retrieval
 import torch
 import tyro
-from rich.table import Table
 
 from litevl.adapters import (
     AdapterConfig,
@@ -37,7 +35,7 @@ from litevl.adapters import (
     TemporalShiftConfig,
 )
 from litevl.comparison import Cost, CostConfig, RetrievalSubject, Subject, measure_costs
-from litevl.evaluation.report import show, write_section
+from litevl.evaluation.report import rows_markdown, rows_table, show, spread, write_section
 from litevl.tasks import RetrievalConfig, absolute
 from litevl.tasks.command_line import ANYWHERE
 from litevl.tasks.finished import finished_or_run
@@ -185,7 +183,8 @@ def main(config: Config, command: str = "python recipes/msrvtt_ablation.py") -> 
             found = finished_or_run(wanted, path, retrieval.main)
             results.setdefault(name, []).append(found[wanted.model.adapter.title])
     cost = costs(config)
-    show(table(results, cost, config))
+    title = f"{TITLES[config.study]}, test split, mean ± standard deviation over seeds {config.seeds}"
+    show(rows_table(title, rows(results, cost)))
     if config.markdown is not None:
         write_section(config.markdown, TITLES[config.study], markdown(results, cost, config, command))
     return results
@@ -212,23 +211,8 @@ def rows(results: Results, found: dict[str, Cost]) -> list[list[str]]:
     made = [["variant", *shown, *COST_COLUMNS]]
     for name, seeds in results.items():
         values = [[column(result) for result in seeds] for column in shown.values()]
-        cells = [
-            f"{statistics.mean(each):.1f} ± {statistics.stdev(each):.1f}" if len(each) > 1 else f"{each[0]:.1f}"
-            for each in values
-        ]
+        cells = [spread(each) for each in values]
         made.append([name, *cells, *(column(found[name]) for column in COST_COLUMNS.values())])
-    return made
-
-
-def table(results: Results, found: dict[str, Cost], config: Config) -> Table:
-    """The study as a table to read."""
-    title = f"{TITLES[config.study]}, test split, mean ± standard deviation over seeds {config.seeds}"
-    made = Table(title=title, title_justify="left")
-    names, *lines = rows(results, found)
-    for name in names:
-        made.add_column(name, justify="left" if name == "variant" else "right")
-    for line in lines:
-        made.add_row(*line)
     return made
 
 
@@ -236,7 +220,6 @@ def markdown(results: Results, found: dict[str, Cost], config: Config, command: 
     """The study as a section of a page: the command, how to read it, the table."""
     training = config.base.training
     data = "the embedded corpus" if config.base.data.root is None else "MSR-VTT"
-    names, *lines = rows(results, found)
     text = [
         f"On {data}, by `{command}`: {training.epochs} epochs of batches of {training.batch_size}, "
         f"{config.base.model.adapter.num_frames} frames, backbone {Path(config.base.model.backbone).name}, seeds "
@@ -246,9 +229,7 @@ def markdown(results: Results, found: dict[str, Cost], config: Config, command: 
         "kind of caption. *trainable* parameters, *GFLOPs* to encode a clip (a multiply-add is two), *time* to encode "
         "clips as a ratio to the frozen frame average's (median of pairs taken in turn).",
         "",
-        "| " + " | ".join(names) + " |",
-        "|---" * len(names) + "|",
-        *("| " + " | ".join(line) + " |" for line in lines),
+        rows_markdown(rows(results, found)),
     ]
     return "\n".join(text)
 

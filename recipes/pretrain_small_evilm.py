@@ -4,7 +4,8 @@
 
 E-ViLM's relatives begin with encoders that know pictures and words, and pre-train on captioned images beside videos
 (VIOLET, arXiv 2111.12681: WebVid and CC3M). Here that is one step before recipes/evilm_pretrain.py, which goes on from
-it with clips; nothing is masked in pictures, so that what masked video modelling adds there can be told.
+it with clips; nothing is masked in pictures, so that what masked video modelling adds there can be told. The attention
+over time, which a picture does not use, ends as a copy of that over space.
 
 Pictures, objectives, optimizers and metrics are those of the small BLIP (training_on_stills.py), which LiteVL adapts:
 the two models know the same world before they see a video. The result is a folder that `litevl.evilm.load_evilm` reads.
@@ -89,6 +90,7 @@ def main(config: Config) -> dict[str, float]:
     (config.output_dir / "vocab.txt").write_text("\n".join(vocabulary()) + "\n", encoding="utf-8")
     model = EViLM(SMALL, load_tokenizer(config.output_dir / "vocab.txt"), vision_targets=0).train()
     metrics = train(SmallEViLM(model), config)
+    model.video_encoder.start_time_from_space()
     metrics["temperature"] = round(model.temperature().item(), 5)
     metrics["seconds"] = round(time.time() - started)
     settings = {name: value for name, value in asdict(config).items() if name != "output_dir"}

@@ -33,8 +33,8 @@ class TrainingCost:
 class Shares:
     """What a model keeps of a large one, in percent."""
 
-    accuracy: float
-    """Of its headline metric's mean."""
+    accuracy: float | None
+    """Of its headline metric's mean; None where that is zero."""
     parameters: float | None
     """Of all its parameters."""
     trainable: float | None
@@ -163,7 +163,8 @@ def _largest(lines: Sequence[Line]) -> str | None:
 
 
 def _shares(line: Line, large: Line, headline: str) -> Shares:
-    accuracy = 100 * line.scores[headline].mean / large.scores[headline].mean
+    whole = large.scores[headline].mean
+    accuracy = 100 * line.scores[headline].mean / whole if whole else None
     mine, its = line.cost, large.cost
     if mine is None or its is None:
         return Shares(accuracy, None, None, None, None)

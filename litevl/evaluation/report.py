@@ -1,7 +1,8 @@
 """Results as a table to read."""
 
 import re
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,35 @@ def show_captions(metrics: Mapping[str, Any]) -> None:
     for model, values in results.items():
         table.add_row(model, *(f"{values[name]:.1f}" for name in names))
     show(table)
+
+
+def rows_table(title: str, rows: Sequence[Sequence[str]], words: int = 1) -> Table:
+    """A table of cells.
+
+    Args:
+        title: above it.
+        rows: the names of the columns, then a row for each line.
+        words: how many columns hold words, to the left; the others hold numbers.
+    """
+    table = Table(title=title, title_justify="left")
+    names, *lines = rows
+    for number, name in enumerate(names):
+        table.add_column(name, justify="left" if number < words else "right")
+    for line in lines:
+        table.add_row(*line)
+    return table
+
+
+def rows_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """The same for a page."""
+    names, *lines = rows
+    return "\n".join("| " + " | ".join(line) + " |" for line in [names, ["---"] * len(names), *lines])
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds; of one seed its value."""
+    mean = f"{statistics.mean(values):.1f}"
+    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
 
 
 def show(*tables: Table) -> None:

@@ -98,6 +98,7 @@ def load_vision_weights(encoder: VideoEncoder, source: str) -> str:
         found["patches.weight"], found["patches.bias"] = _renormalise(weight, bias, *normalised)
         said.append("its patch embedding rewritten for BLIP's mean and deviation of pixels")
     _fill(encoder, found, source)
+    encoder.start_time_from_space()
     return ", ".join(said)
 
 

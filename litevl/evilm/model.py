@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 
 from litevl.models import TextFeatures, TokenBatch, VideoFeatures
-from litevl.models.encoding import Pixels, tokenize
+from litevl.models.encoding import Pixels, match_all, tokenize
 from litevl.models.retrieval import TEMPERATURE_RANGE
 from litevl.precision import full_precision
 
@@ -151,11 +151,7 @@ class EViLM(nn.Module):
 
     def match(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "texts videos"]:
         """The probability that text and video match, for every text with every video."""
-        columns = []
-        for index in range(len(video)):
-            one = torch.full((len(text),), index, device=self.device)
-            columns.append(self.match_pairs(text, video[one]).float().softmax(dim=-1)[:, 1])
-        return torch.stack(columns, dim=1)
+        return match_all(self.match_pairs, text, video)
 
     def match_pairs(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs 2"]:
         """Matching logits (no match, match) of text i with video i."""

@@ -1,8 +1,11 @@
 """E-ViLM's video encoder: a small ViT with attention over time and over space, and a token in place of masked patches.
 
 Divided space-time attention is TimeSformer's (arXiv 2102.05095); the frames keep a CLS each, and the clip's is their
-mean, so that with the time attention at its start (zero) the encoder is a ViT over frames.
+mean, so that with the attention over time at its start the encoder is a ViT over frames. The attention over time reads
+the fixed code of a frame's place that LiteVL's reads here; a learned table of frames is added at the entry.
 """
+
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -10,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from litevl.adapters.time_axis import resample_frames, time_code
+from litevl.adapters.time_axis import add_time_code, resample_frames
 
 from .config import EViLMConfig
 from .transformer import Attention, Block, embed_frames, initialise, patches_to_conv
@@ -27,12 +30,21 @@ class VideoBlock(Block):
     def forward(  # type: ignore[override]
         self, x: Float[Tensor, "batch time tokens dim"]
     ) -> Float[Tensor, "batch time tokens dim"]:
-        """The tokens of clips after the block."""
+        """The tokens of clips after the block; a clip of one frame is an image, which has no time to attend to."""
         batch, time = x.shape[:2]
-        if self.time_norm is not None and self.time_attention is not None:
-            over_time = self.time_attention(rearrange(self.time_norm(x), "b t n d -> (b n) t d"))
+        if time > 1 and self.time_norm is not None and self.time_attention is not None:
+            normed = add_time_code(self.time_norm(x), self.time_norm.weight)
+            over_time = self.time_attention(rearrange(normed, "b t n d -> (b n) t d"))
             x = x + rearrange(over_time, "(b n) t d -> b t n d", b=batch)
         return super().forward(x.flatten(0, 1)).unflatten(0, (batch, time))
+
+    def start_time_from_space(self) -> None:
+        """Lets the attention over time begin as a copy of that over the frame, with its output at zero."""
+        if self.time_norm is not None and self.time_attention is not None:
+            self.time_norm.load_state_dict(self.norm1.state_dict())
+            self.time_attention.qkv.load_state_dict(self.attention.qkv.state_dict())
+            nn.init.zeros_(self.time_attention.proj.weight)
+            nn.init.zeros_(self.time_attention.proj.bias)
 
 
 class VideoEncoder(nn.Module):
@@ -49,18 +61,22 @@ class VideoEncoder(nn.Module):
         self.cls = nn.Parameter(torch.empty(dim))
         self.mask_token = nn.Parameter(torch.empty(dim))
         self.position = nn.Parameter(torch.empty(config.grid**2 + 1, dim))
-        # The start is a code that already tells the frames apart, since little data has to do with it.
-        self.time = nn.Parameter(0.1 * time_code(config.num_frames, dim, torch.empty(0)))
+        self.time = nn.Parameter(torch.zeros(config.num_frames, dim))
         divided = config.attention == "divided"
-        blocks = [VideoBlock(dim, config.vision_heads, divided) for _ in range(config.vision_layers)]
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.ModuleList(VideoBlock(dim, config.vision_heads, divided) for _ in range(config.vision_layers))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         for table in (self.cls, self.mask_token, self.position):
             nn.init.trunc_normal_(table, std=0.02)
         self.blocks.apply(initialise)
-        for block in blocks:
-            if block.time_attention is not None:
-                nn.init.zeros_(block.time_attention.proj.weight)
+        self.start_time_from_space()
+
+    def start_time_from_space(self) -> None:
+        """Makes a ViT over frames of what knows images: each block's attention over time begins as its own over space.
+
+        TimeSformer and LiteVL begin so. The output is at zero, so that nothing changes before it is trained.
+        """
+        for block in self.blocks:
+            cast(VideoBlock, block).start_time_from_space()
 
     def forward(
         self,
@@ -87,7 +103,9 @@ class VideoEncoder(nn.Module):
         if masked is not None:
             x = torch.where(masked[..., None], self.mask_token.to(x.dtype), x)
         x = torch.cat([self.cls.to(x.dtype).expand(batch, time, 1, -1), x], dim=2)
-        x = x + self.position + resample_frames(self.time, time)[:, None]
+        x = x + self.position
+        if time > 1:
+            x = x + resample_frames(self.time, time)[:, None]
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False) if self.checkpointing and self.training else block(x)
         x = self.norm(x)

@@ -1,6 +1,6 @@
 """What the task models share: clips through a plugged BLIP, texts to tokens, and what a text cross-attends to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from litevl.adapters import PoolingConfig, plugged_state, pool_by_text
 from litevl.precision import full_precision
 
-from .features import TokenBatch, VideoFeatures
+from .features import TextFeatures, TokenBatch, VideoFeatures
 
 Pixels = Float[Tensor, "videos time 3 height width"] | Float[Tensor, "videos 3 height width"]
 
@@ -78,6 +78,23 @@ def video_memory(
     """
     own = video.memory if pooling.keep_tokens else video.rows[:, :1]
     return torch.cat([own, pool_by_text(video.patches, text, project, pooling)], dim=1)
+
+
+def match_all(
+    match_pairs: Callable[[TextFeatures, VideoFeatures], Tensor], text: TextFeatures, video: VideoFeatures
+) -> Float[Tensor, "texts videos"]:
+    """The probability that text and video match, for every text with every video, a video at a time.
+
+    Args:
+        match_pairs: logits (no match, match) of text i with video i.
+        text: every text.
+        video: every video.
+    """
+    columns = []
+    for index in range(len(video)):
+        one = torch.full((len(text),), index, device=text.embed.device)
+        columns.append(match_pairs(text, video[one]).float().softmax(dim=-1)[:, 1])
+    return torch.stack(columns, dim=1)
 
 
 def whole(memory: Float[Tensor, "pairs memory dim"]) -> Int[Tensor, "pairs memory"]:

@@ -14,7 +14,17 @@ from litevl.adapters.text_pooling import pooled_rows, pooling_weights
 from litevl.blip import enc_token_id, repair
 from litevl.precision import full_precision
 
-from .encoding import Pixels, encode_rows, require_plugged, tokenize, tokenizer_of, video_memory, whole, with_first
+from .encoding import (
+    Pixels,
+    encode_rows,
+    match_all,
+    require_plugged,
+    tokenize,
+    tokenizer_of,
+    video_memory,
+    whole,
+    with_first,
+)
 from .features import TextFeatures, TokenBatch, VideoFeatures
 
 TEMPERATURE_RANGE = (0.001, 0.5)  # the clamp of BLIP's own training
@@ -140,11 +150,7 @@ class VideoTextRetrieval(nn.Module):
 
     def match(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "texts videos"]:
         """The probability that text and video match, for every text with every video."""
-        columns = []
-        for index in range(len(video)):
-            one = torch.full((len(text),), index, device=self.device)
-            columns.append(self.match_pairs(text, video[one]).float().softmax(dim=-1)[:, 1])
-        return torch.stack(columns, dim=1)
+        return match_all(self.match_pairs, text, video)
 
     def match_pairs(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs 2"]:
         """ITM logits (no match, match) of text i with video i.

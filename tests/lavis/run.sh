@@ -61,4 +61,5 @@ cd "$root"
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 # Above this folder, conftest.py is for the main environment. LAVIS's own warnings are not ours to mend.
 exec "$venv/bin/python" -m pytest tests/lavis --confcutdir=tests/lavis -o filterwarnings=$'ignore\nerror:::litevl' \
+    -o addopts='--import-mode=importlib --strict-markers --strict-config -q' \
     -o cache_dir="$venv/.pytest_cache" -o tmp_path_retention_policy=none "$@"

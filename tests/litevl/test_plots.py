@@ -24,7 +24,8 @@ from litevl.adapters import (
 )
 from litevl.blip import save_blip
 from litevl.data.preprocess import normalize, resize_frames
-from litevl.plots import plot_pooling, plot_scales
+from litevl.evilm import VQTokenizer, VQTokenizerConfig, save_vq_tokenizer
+from litevl.plots import plot_codes, plot_pooling, plot_scales
 from litevl.plots.__main__ import main
 from litevl.plots.figure import new_figure
 from litevl.plots.pooling import as_pictures
@@ -217,6 +218,65 @@ def test_without_matplotlib_the_extra_is_named(blip, clip, monkeypatch):
     for plot in (lambda: plot_scales(blip), lambda: plot_pooling(model, clip, TEXT)):
         with pytest.raises(ImportError, match=r"pip install 'litevl\[plots\]'"):
             plot()
+
+
+class TestCodes:
+    """What a tokenizer's codes look at."""
+
+    SIZES = VQTokenizerConfig(image_size=48, patch_size=12, width=16, layers=1, heads=2, codes=3, code_dim=2)
+
+    @pytest.fixture
+    def frames(self):
+        """Each patch all black, gray or white."""
+        shades = np.random.default_rng(0).integers(0, 3, (20, 4, 4)).astype(np.uint8) * 127
+        return np.repeat(np.repeat(shades, 12, axis=1), 12, axis=2)[..., None].repeat(3, axis=3)
+
+    @pytest.fixture
+    def tokenizer(self, monkeypatch):
+        """Gives black, gray and white patches the codes 2, 0 and 1."""
+        tokenizer = VQTokenizer(self.SIZES, teacher_dim=4)
+
+        def tokenize(pixels):
+            shade = pixels[:, 0].unfold(1, 12, 12).unfold(2, 12, 12).mean(dim=(-1, -2)).flatten(1)
+            return torch.tensor([2, 0, 1])[(shade > -1).long() + (shade > 1).long()]
+
+        monkeypatch.setattr(tokenizer, "tokenize", tokenize)
+        return tokenizer
+
+    def test_a_rows_patches_have_its_code(self, tokenizer, frames):
+        figure = plot_codes(tokenizer, frames, codes=3, examples=5)
+        rows = np.array(figure.axes).reshape(3, 5)
+        shades = {"code 2": 0, "code 0": 127, "code 1": 254}
+        counts = []
+        for row in rows:
+            said, share = row[0].texts[0].get_text().split("\n")
+            counts.append(float(share.rstrip("%")))
+            for cell in row:
+                (image,) = cell.images
+                picture = np.asarray(image.get_array())
+                assert picture.shape == (36, 36, 3)
+                assert (picture[12:24, 12:24] == shades[said]).all(), "the outlined patch is in the middle"
+        assert counts == sorted(counts, reverse=True)
+        assert sum(counts) == pytest.approx(100, abs=0.2)
+        assert "3 of 3 are used" in figure.get_suptitle()
+
+    def test_codes_that_do_not_occur_have_no_row(self, tokenizer, frames):
+        figure = plot_codes(tokenizer, np.zeros_like(frames), codes=3, examples=5)
+        assert len(figure.axes) == 5
+        with pytest.raises(ValueError, match="expected frames"):
+            plot_codes(tokenizer, frames[:0])
+
+    def test_the_command_draws_a_tokenizer_of_a_folder(self, tmp_path, capsys):
+        tokenizer = VQTokenizer(self.SIZES, teacher_dim=4)
+        save_vq_tokenizer(tokenizer, tmp_path / "tokenizer")
+        render(tmp_path / "clip.mp4")
+        words = ["codes", str(tmp_path / "tokenizer"), "--videos", str(tmp_path)]
+        main([*words, "--save", str(tmp_path / "codes.png"), "--frames", "3"])
+        assert (tmp_path / "codes.png").read_bytes().startswith(b"\x89PNG")
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(SystemExit, match="2"):
+            main(["codes", str(tmp_path / "tokenizer"), "--videos", str(tmp_path / "empty")])
+        assert "expected video files" in capsys.readouterr().err
 
 
 class TestCommand:

@@ -298,10 +298,9 @@ def test_help_teaches(name):
 def test_the_ablation_runs_each_once_and_tells(made, tmp_path, monkeypatch, capsys):
     configs, _ = made
     for name in ("tokenizer", "pretrain", "retrieval"):
-        monkeypatch.setattr(RECIPES[name], "REAL", replace(configs[name], output_dir=None))
+        monkeypatch.setattr(RECIPES[name], "REAL", replace(configs[name], output_dir=None, baseline=True))
     config = evilm_ablation.Config(
-        data=configs["retrieval"].data,
-        teacher_source=configs["pretrain"].model.teacher_source,
+        data_root=configs["retrieval"].data.root,
         variants=("no MVM", "pixel VQ", "feature regression"),
         seeds=(0, 1),
         ablation_dir=tmp_path / "ablation",

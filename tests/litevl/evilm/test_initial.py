@@ -111,7 +111,10 @@ def test_what_a_vit_does_not_have_stays(tmp_path):
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     load_vision_weights(encoder, saved(made_vit(), tmp_path / "vit"))
     kept = {name for name, value in encoder.state_dict().items() if torch.equal(value, before[name])}
-    assert kept == {name for name in before if name in ("time", "mask_token") or ".time_" in name}
+    assert kept == {name for name in before if name in ("time", "mask_token") or ".time_attention.proj." in name}
+    for block in encoder.blocks:
+        assert torch.equal(block.time_attention.qkv.weight, block.attention.qkv.weight)
+        assert torch.equal(block.time_norm.weight, block.norm1.weight)
     assert any(".time_attention." in name for name in kept)
 
 
