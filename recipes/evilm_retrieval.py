@@ -13,15 +13,17 @@ from typing import Any
 
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.retrieval import EvaluationConfig
+from litevl.losses import RetrievalLossConfig
 from litevl.tasks import run_recipe
 from litevl.tasks.evilm import EViLMModelConfig, EViLMRetrievalConfig, run_evilm_retrieval
 from litevl.training import TrainingConfig
 
 EMBEDDED = EViLMRetrievalConfig(
     EViLMModelConfig(),
-    TrainingConfig(epochs=12, batch_size=32, lr=5e-4, weight_decay=1e-3, beta2=0.98),
+    TrainingConfig(epochs=8, batch_size=32, lr=1e-3, weight_decay=1e-3, beta2=0.98),
     EvaluationConfig(k=32, batch_size=50, pair_batch=256),
     RetrievalDataConfig(similar=8),
+    RetrievalLossConfig(vtm_weight=0.1),
 )
 """The defaults on the embedded corpus."""
 

@@ -1,4 +1,4 @@
-"""What the commonest codes of a VQ tokenizer look at: patches that got the same code, each in its surroundings."""
+"""What the commonest codes of a VQ tokenizer look at: patches that got the same code, each in its frame."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,11 @@ def plot_codes(
     examples: int = 10,
     seed: int = 0,
 ) -> "matplotlib.figure.Figure":
-    """Draws a row for each of the commonest codes: patches that have it, outlined, with what is around them.
+    """Draws a row for each of the commonest codes: frames with a patch that has it, outlined.
 
-    A row's examples are drawn from different frames where there are enough. What they have in common is what the code
-    stands for; rows that look alike are codes that share a meaning.
+    Whole frames, since a teacher's feature of a patch tells of what is around it too. A row's examples are of different
+    frames where there are enough. What they have in common is what the code stands for; rows that look alike are codes
+    that share a meaning.
 
     Args:
         tokenizer: a trained one.
@@ -50,10 +51,6 @@ def plot_codes(
     figure = new_figure(1.9 + 0.75 * examples, 0.9 + 0.78 * len(rows))
     axes: Any = figure.subplots(len(rows), examples, squeeze=False)
     rng, patch = np.random.default_rng(seed), size // grid
-    # Surroundings of a patch's own width on each side; what lies outside the picture is gray.
-    padded = np.pad(
-        pictures.numpy().transpose(0, 2, 3, 1), ((0, 0), (patch, patch), (patch, patch), (0, 0)), constant_values=127
-    )
     for row, code in enumerate(rows):
         places = _examples(ids, code, examples, rng)
         for column in range(examples):
@@ -61,9 +58,8 @@ def plot_codes(
             cell.set_axis_off()
             if column < len(places):
                 frame, place = places[column]
-                top, left = place // grid * patch, place % grid * patch
-                cell.imshow(padded[frame, top : top + 3 * patch, left : left + 3 * patch])
-                cell.add_patch(_outline(patch))
+                cell.imshow(pictures[frame].permute(1, 2, 0).numpy())
+                cell.add_patch(_outline(place // grid * patch, place % grid * patch, patch))
         share = 100 * counts[code] / counts.sum()
         said = f"code {code}\n{share:.1f}%"
         axes[row, 0].text(-0.15, 0.5, said, transform=axes[row, 0].transAxes, ha="right", va="center")
@@ -93,7 +89,7 @@ def _examples(ids: np.ndarray, code: int, count: int, rng: np.random.Generator) 
     return (first + others)[:count]
 
 
-def _outline(patch: int) -> Any:
+def _outline(top: int, left: int, side: int) -> Any:
     from matplotlib.patches import Rectangle
 
-    return Rectangle((patch - 0.5, patch - 0.5), patch, patch, fill=False, edgecolor="white", linewidth=1.2)
+    return Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor="white", linewidth=1.2)

@@ -7,6 +7,9 @@ from typing import Any
 
 from litevl.training import describe_changes, read_config, read_json
 
+NEUTRAL = ("data.frame_store:", "data.workers:", "evaluation.workers:")
+"""Settings that leave every result as it is, and so are no other settings."""
+
 
 def finished_or_run(wanted: Any, folder: Path, main: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     """The results of one run, from its folder where it is finished.
@@ -22,7 +25,8 @@ def finished_or_run(wanted: Any, folder: Path, main: Callable[[Any], dict[str, A
     wanted = replace(wanted, output_dir=folder)
     if (folder / "metrics.json").is_file():
         stored = replace(read_config(type(wanted), folder), output_dir=folder, resume=False)
-        if changes := describe_changes(asdict(stored), asdict(wanted)):
+        changes = describe_changes(asdict(stored), asdict(wanted))
+        if changes := [line for line in changes if not line.startswith(NEUTRAL)]:
             raise ValueError(f"{folder}: holds a run of other settings ({'; '.join(changes)}); choose another folder")
         return read_json(folder / "metrics.json")["results"]
     return main(replace(wanted, resume=folder.exists()))["results"]

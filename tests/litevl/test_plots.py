@@ -254,8 +254,12 @@ class TestCodes:
             for cell in row:
                 (image,) = cell.images
                 picture = np.asarray(image.get_array())
-                assert picture.shape == (36, 36, 3)
-                assert (picture[12:24, 12:24] == shades[said]).all(), "the outlined patch is in the middle"
+                assert picture.shape == (48, 48, 3)
+                (outline,) = cell.patches
+                left, top = (round(place + 0.5) for place in outline.get_xy())
+                assert (picture[top : top + 12, left : left + 12] == shades[said]).all(), (
+                    "what is outlined has the code"
+                )
         assert counts == sorted(counts, reverse=True)
         assert sum(counts) == pytest.approx(100, abs=0.2)
         assert "3 of 3 are used" in figure.get_suptitle()
