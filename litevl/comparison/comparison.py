@@ -10,6 +10,7 @@ import torch
 from litevl.evaluation.stamp import describe_device
 
 from .cost import Cost, CostConfig, measure_costs
+from .earlier import Stage, earlier_stages
 from .entries import Entry, make_entries
 from .intervals import Estimate, estimate
 from .load import source_of
@@ -20,7 +21,7 @@ from .runs import find_runs
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What training took, of one run; evaluation between epochs and pre-training are not in it."""
+    """What training took, of one run; evaluation between epochs and earlier stages are not in it."""
 
     steps: int
     flops: float
@@ -53,6 +54,8 @@ class Line:
     scores: dict[str, Estimate]
     cost: Cost | None = None
     training: TrainingCost | None = None
+    earlier: tuple[Stage, ...] = ()
+    """What its first run's model was trained on before the task."""
 
     @property
     def name(self) -> str:
@@ -128,7 +131,8 @@ def _line(entry: Entry, task: ComparedTask, cost: Cost | None) -> Line:
     found = [task.scores(results) for results in (entry.results[:1] if entry.frozen else entry.results)]
     shared = [title for title in task.metrics if all(title in scores for scores in found)]
     scores = {title: estimate([each[title] for each in found]) for title in shared}
-    return Line(entry, scores, cost, _training(entry, cost))
+    earlier = () if cost is None or entry.frozen else tuple(earlier_stages(entry.run))
+    return Line(entry, scores, cost, _training(entry, cost), earlier)
 
 
 def _training(entry: Entry, cost: Cost | None) -> TrainingCost | None:

@@ -11,6 +11,7 @@ from litevl.adapters.adapter import readable
 
 from .comparison import Comparison, Line, Shares
 from .cost import Cost
+from .earlier import Stage
 from .metrics import look_up
 from .published import PUBLISHED, SHARES, SHARES_SOURCE, shares_text
 from .subject import TEXT_TOKENS
@@ -104,7 +105,7 @@ def cost_section(costs: Mapping[str, Cost], title: str = "Costs", caption: str =
 
 def training_section(comparison: Comparison) -> Section:
     """What training took."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for line in comparison.lines:
         if not line.entry.frozen:
             step, took = line.cost.step_flops if line.cost else None, line.training
@@ -116,12 +117,25 @@ def training_section(comparison: Comparison) -> Section:
                 f"{seconds:.0f}" if seconds is not None else NOTHING,
             )
             rows.append((line.name, *cells))
+            rows += [_earlier_row(line, stage) for stage in line.earlier]
     caption = (
         "Of one run. A step's operations (forward and backward) are counted once and multiplied by the steps; "
-        "evaluation between epochs and pre-training are not in them. Seconds are by the clock, a mean over the runs "
-        f"that say them; {NOTHING}: not known of these runs."
+        "evaluation between epochs is not in them. Before: what a model that is not a BLIP was trained on before the "
+        "task, and part of its cost; of a BLIP's own pre-training there is no record. Seconds are by the clock, a mean "
+        f"over the runs that say them; {NOTHING}: not known of these runs."
     )
     return Section("Training", ("model", "steps", "GFLOPs a step", "TFLOPs in all", "seconds"), tuple(rows), caption)
+
+
+def _earlier_row(line: Line, stage: Stage) -> tuple[str, ...]:
+    step = None if stage.flops is None or not stage.steps else stage.flops / stage.steps
+    return (
+        f"{line.name}, before: {stage.name}",
+        NOTHING if stage.steps is None else str(stage.steps),
+        NOTHING if step is None else f"{step / 1e9:.4g}",
+        NOTHING if stage.flops is None else f"{stage.flops / 1e12:.4g}",
+        NOTHING if stage.seconds is None else f"{stage.seconds:.0f}",
+    )
 
 
 def shares_section(shares: Mapping[str, Shares], large: str, headline: str) -> Section:
@@ -186,6 +200,7 @@ def _line_json(line: Line) -> dict[str, Any]:
         "scores": scores,
         "cost": cost,
         "training": None if line.training is None else asdict(line.training),
+        "earlier": [asdict(stage) for stage in line.earlier],
     }
 
 

@@ -60,9 +60,10 @@ class AdaptedBlip(Task):
         """From the adapters and the backbone alone."""
         return load_adapted(self.config.model, folder, self.accelerator.device, self.wrap)
 
-    def finish(self, folder: Path, results: Mapping[str, Any], protocol: dict[str, Any], command: str | None) -> None:
+    def finish(self, folder: Path, metrics: Mapping[str, Any], command: str | None) -> None:
         """Into `adapter_config.json` and the model card."""
-        add_details(folder, metrics=self.for_card(results), protocol=protocol, command=command)
+        scores = self.for_card(metrics["results"][self.title])
+        add_details(folder, metrics=scores, protocol=metrics["protocol"], command=command)
 
     def stamp(self) -> dict[str, Any]:
         """The backbone by its weights, and what of it is trained."""

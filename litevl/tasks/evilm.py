@@ -1,5 +1,6 @@
 """E-ViLM's downstream tasks: the data, metrics and protocol of LiteVL's, with another model trained whole."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -103,9 +104,10 @@ class WholeEViLM(Task):
         self.start = load_evilm(config.start, num_frames=config.num_frames).to(self.accelerator.device)
         return f"E-ViLM from {config.start}, {described(self.start)}"
 
-    def finish(self, folder: Path, results: Any, protocol: dict[str, Any], command: str | None) -> None:
+    def finish(self, folder: Path, metrics: Mapping[str, Any], command: str | None) -> None:
         """Into `evilm.json`."""
-        add_to_record(folder, metrics=self.for_card(results), protocol=protocol, command=command)
+        kept = {name: metrics[name] for name in ("protocol", "training")}
+        add_to_record(folder, metrics=self.for_card(metrics["results"][self.title]), **kept, command=command)
 
     def stamp(self) -> dict[str, Any]:
         """The start by its weights; all of it is trained."""

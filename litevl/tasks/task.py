@@ -111,8 +111,14 @@ class Task(ABC):
         """Writes what was trained."""
 
     @abstractmethod
-    def finish(self, folder: Path, results: Mapping[str, Any], protocol: dict[str, Any], command: str | None) -> None:
-        """Writes what became known after saving beside what was trained, and what people read about it."""
+    def finish(self, folder: Path, metrics: Mapping[str, Any], command: str | None) -> None:
+        """Writes what became known after saving beside what was trained, and what people read about it.
+
+        Args:
+            folder: the run's.
+            metrics: what `metrics.json` holds.
+            command: what made it.
+        """
 
     @abstractmethod
     def stamp(self) -> dict[str, Any]:
@@ -209,7 +215,7 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
     if run is not None:
         run.write_json(METRICS_NAME, metrics)
         if training and run.write:
-            task.finish(output_dir, metrics["results"][task.title], metrics["protocol"], command)
+            task.finish(output_dir, metrics, command)
     if accelerator.is_main_process:
         if again:
             written = read_json(output_dir / METRICS_NAME)

@@ -120,9 +120,10 @@ class TokenizerTraining(Task):
         """The tokenizer, without its teacher."""
         save_vq_tokenizer(model, folder, litevl_version=version("litevl"))
 
-    def finish(self, folder: Path, results: Any, protocol: dict[str, Any], command: str | None) -> None:
+    def finish(self, folder: Path, metrics: Mapping[str, Any], command: str | None) -> None:
         """Into `vq_tokenizer.json`."""
-        add_details(folder, metrics=self.for_card(results), protocol=protocol, command=command)
+        kept = {name: metrics[name] for name in ("protocol", "training")}
+        add_details(folder, metrics=self.for_card(metrics["results"][self.title]), **kept, command=command)
 
     def stamp(self) -> dict[str, Any]:
         """The teacher by its weights."""

@@ -73,7 +73,13 @@ def test_retrieval_from_nothing_to_tables(tiny, backbone, tmp_path, capsys, monk
     for text in ("By `the command`", "E-ViLM", "Percent of LiteVL, whole model trained", "91.4%", "not measured here"):
         assert text in page
     assert config.plot.stat().st_size > 10_000
-    assert len(json.loads(config.json.read_text())["models"]) == 5
+    models = {each["name"]: each for each in json.loads(config.json.read_text())["models"]}
+    assert len(models) == 5
+    stages = models["E-ViLM"]["earlier"]
+    assert [stage["name"] for stage in stages] == ["pre-training", "tokenizer"]
+    assert all(stage["steps"] == 2 and stage["clips"] == 16 and stage["flops"] > 0 for stage in stages)
+    assert not models["LiteVL"]["earlier"]
+    assert "E-ViLM, before: tokenizer" in page
     assert "Full size" not in page
     for module in (msrvtt_retrieval, evilm_retrieval, evilm_pretrain, evilm_tokenizer):
         monkeypatch.setattr(module, "main", lambda config: pytest.fail("ran again"))
