@@ -27,7 +27,7 @@ from litevl.training import TrainingConfig
 
 EMBEDDED = EViLMPretrainingConfig(
     PretrainedModelConfig("embedded", teacher_source="embedded"),
-    TrainingConfig(epochs=12, batch_size=32, lr=1e-3, weight_decay=1e-3, beta2=0.98, select_on="last"),
+    TrainingConfig(epochs=20, batch_size=32, lr=1e-3, weight_decay=1e-3, beta2=0.98, select_on="last"),
     EvaluationConfig(k=32, batch_size=50, pair_batch=256),
     RetrievalDataConfig(similar=8),
 )

@@ -20,7 +20,7 @@ from litevl.training import TrainingConfig
 
 EMBEDDED = EViLMRetrievalConfig(
     EViLMModelConfig(),
-    TrainingConfig(epochs=8, batch_size=32, lr=1e-3, weight_decay=1e-3, beta2=0.98),
+    TrainingConfig(epochs=12, batch_size=32, lr=1e-3, weight_decay=1e-3, beta2=0.98),
     EvaluationConfig(k=32, batch_size=50, pair_batch=256),
     RetrievalDataConfig(similar=8),
     RetrievalLossConfig(vtm_weight=0.1),
