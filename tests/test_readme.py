@@ -88,11 +88,15 @@ def test_files_that_are_named_exist(page):
 
 
 def test_commands_use_flags_that_exist():
+    import evilm_pretrain
+    import evilm_retrieval
+    import evilm_tokenizer
     import msrvtt_captioning
     import msrvtt_qa
     import msrvtt_retrieval
 
-    configs = [recipe.EMBEDDED for recipe in (msrvtt_retrieval, msrvtt_qa, msrvtt_captioning)]
+    recipes = (msrvtt_retrieval, msrvtt_qa, msrvtt_captioning, evilm_tokenizer, evilm_pretrain, evilm_retrieval)
+    configs = [recipe.EMBEDDED for recipe in recipes]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for flag in sorted(set(re.findall(r"(?<![\w-])--[a-z][\w.-]+", text))):
         if flag in ("--help", "--standalone", "--nproc_per_node", "--multi_gpu"):
