@@ -17,7 +17,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,10 +30,11 @@ import msrvtt_retrieval
 import torch
 import tyro
 
-from litevl.comparison import Comparison, CostConfig, compare, measure_costs, plot_comparison, report
+from litevl.comparison import Comparison, Cost, CostConfig, Subject, compare, measure_costs, plot_comparison, report
 from litevl.comparison.full_size import full_size_evilm, full_size_frame_average, full_size_litevl
 from litevl.evaluation.report import show, write_section
 from litevl.evaluation.stamp import describe_device
+from litevl.tasks import absolute
 from litevl.tasks.finished import finished_or_run
 
 WHOLE = "LiteVL, whole model trained"
@@ -54,6 +55,10 @@ class Config:
     """The BLIP; by default the recipes'."""
     evilm_start: str | None = None
     """A pre-trained E-ViLM's folder; by default one is pre-trained for each seed."""
+    vision_init: str | None = None
+    """Of an E-ViLM that is pre-trained here; see recipes/evilm_pretrain.py."""
+    text_init: str | None = None
+    """Likewise."""
     models: tuple[str, ...] | None = None
     """Which models, by name; by default all of the task."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -79,6 +84,11 @@ class Config:
 
     def __post_init__(self) -> None:
         known = MODELS[self.task]
+        if self.task == "questions" and EVILM in self.chosen and self.data_root is not None and not self.evilm_start:
+            raise ValueError(
+                "evilm_start: questions alone pre-train no E-ViLM; give the folder of one, as "
+                "recipes/evilm_pretrain.py writes it, or leave E-ViLM out with --models"
+            )
         if unknown := [name for name in self.models or () if name not in known]:
             raise ValueError(f"models: expected some of {', '.join(known)}; got {', '.join(unknown)}")
 
@@ -94,13 +104,21 @@ class Config:
         config = replace(config, data=data)
         if self.backbone is not None and hasattr(config.model, "backbone"):
             config = replace(config, model=replace(config.model, backbone=self.backbone))
-        return config
+        return absolute(config)
 
     def start(self, seed: int) -> str:
         """The folder of the E-ViLM that is trained on the task; pre-trained where it is not yet."""
         if self.evilm_start is not None:
             return self.evilm_start
-        first = evilm_ablation.Config(self.data_root, self.backbone, self.frame_store)
+        place = Path("runs/evilm_ablation") if self.data_root is None else self.folder / "pretraining"
+        first = evilm_ablation.Config(
+            self.data_root,
+            None if self.task == "questions" else self.backbone,
+            self.vision_init,
+            self.text_init,
+            self.frame_store,
+            ablation_dir=place,
+        )
         evilm_ablation.prepare(first, "semantic VQ", seed)
         return str(evilm_ablation.pretrained_folder(first, "semantic VQ", seed).resolve())
 
@@ -189,9 +207,11 @@ def main(config: Config, command: str = "python recipes/compare.py") -> Comparis
     large = WHOLE if WHOLE in config.chosen else None
     tell = lambda line: print(line, file=sys.stderr)  # noqa: E731 - a line
     found = compare(named, large=large, costs=CostConfig(config.device), measure=config.cost, tell=tell)
-    sections = report.sections(found)
+    sections, told = report.sections(found), report.to_json(found)
     if config.full_size:
-        sections.insert(-1, full_size(config.device))
+        costs = full_size(config.device)
+        sections.insert(-1, full_size_section(costs, config.device))
+        told["full_size_random_weights"] = {name: asdict(cost) for name, cost in costs.items()}
     show(*(section.table() for section in sections))
     if config.markdown is not None:
         text = "\n\n".join([f"By `{command}`.", *(section.markdown() for section in sections)])
@@ -199,22 +219,26 @@ def main(config: Config, command: str = "python recipes/compare.py") -> Comparis
     if config.plot is not None:
         plot_comparison(found).savefig(config.plot, dpi=150)
     if config.json is not None:
-        config.json.write_text(json.dumps(report.to_json(found), indent=2) + "\n", encoding="utf-8")
+        config.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return found
 
 
-def full_size(device: str | None) -> report.Section:
+FULL_SIZES: dict[str, Callable[[torch.device], Subject]] = {
+    "BLIP-B, frame average, 8 frames": full_size_frame_average,
+    "LiteVL on BLIP-B, 8 frames": full_size_litevl,
+    "E-ViLM, 4 frames": full_size_evilm,
+}
+
+
+def full_size(device: str | None) -> dict[str, Cost]:
     """What the models cost at their full size: ViT-B and BERT-base at 8 frames, E-ViLM at its own 4."""
-    costs = measure_costs(
-        {
-            "BLIP-B, frame average, 8 frames": full_size_frame_average,
-            "LiteVL on BLIP-B, 8 frames": full_size_litevl,
-            "E-ViLM, 4 frames": full_size_evilm,
-        },
-        CostConfig(device, rounds=11, seconds=60.0),
-        tell=lambda line: print(line, file=sys.stderr),
-    )
-    large, small = costs["LiteVL on BLIP-B, 8 frames"], costs["E-ViLM, 4 frames"]
+    config = CostConfig(device, rounds=11, seconds=60.0)
+    return measure_costs(FULL_SIZES, config, tell=lambda line: print(line, file=sys.stderr))
+
+
+def full_size_section(costs: dict[str, Cost], device: str | None) -> report.Section:
+    """The same as a table, with E-ViLM's shares."""
+    _, large, small = costs.values()
     shares = (
         f"E-ViLM has {100 * small.total / large.total:.1f}% of LiteVL's parameters and "
         f"{100 * (1 - small.gflops / large.gflops):.1f}% fewer GFLOPs in all "

@@ -26,6 +26,7 @@ import torch
 import tyro
 
 from litevl.evaluation.report import rows_markdown, rows_table, show, spread, write_section
+from litevl.tasks import absolute
 from litevl.tasks.evilm import TITLE
 from litevl.tasks.evilm_pretraining import EViLMPretrainingConfig
 from litevl.tasks.finished import finished_or_run
@@ -81,6 +82,10 @@ class Config:
     """MSR-VTT's folder, for the tokenizer, pre-training and retrieval alike; by default the embedded corpus."""
     teacher_source: str | None = None
     """The BLIP whose features are the semantic targets; by default the recipes'."""
+    vision_init: str | None = None
+    """Of a fresh model; see recipes/evilm_pretrain.py."""
+    text_init: str | None = None
+    """Likewise."""
     frame_store: Path | None = None
     """A folder to keep decoded frames in; see the recipes' --data.frame-store."""
     variants: tuple[str, ...] = tuple(VARIANTS)
@@ -99,7 +104,7 @@ class Config:
     def defaults(self, recipe: Any) -> Any:
         """A recipe's defaults for the data that is asked for."""
         config = recipe.EMBEDDED if self.data_root is None else recipe.REAL
-        return replace(config, data=replace(config.data, root=self.data_root, frame_store=self.frame_store))
+        return absolute(replace(config, data=replace(config.data, root=self.data_root, frame_store=self.frame_store)))
 
 
 Results = dict[str, list[dict[str, Any]]]
@@ -201,6 +206,8 @@ def pretraining(config: Config, variant: Variant, seed: int) -> EViLMPretraining
     wanted = config.defaults(evilm_pretrain)
     source = config.teacher_source or wanted.model.teacher_source
     model = replace(wanted.model, target=variant.target, teacher_source=source)
+    if model.start is None:
+        model = replace(model, vision_init=config.vision_init, text_init=config.text_init)
     if variant.teacher is not None:
         model = replace(model, tokenizer=str(tokenizer_folder(config, variant).resolve()))
     loss = replace(wanted.loss, **variant.loss)

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dacite
 import torch
-from torch import Tensor
 
 from litevl.evilm import PretrainingLossConfig, PretrainingObjective, load_evilm, load_vq_tokenizer
 from litevl.evilm.files import EMBEDDED, EViLMFileError, folder_of, read_record
 from litevl.evilm.teacher import load_teacher
 from litevl.evilm.vq_objective import VQObjective
 from litevl.evilm.vq_tokenizer import CONFIG_NAME as TOKENIZER_RECORD
+from litevl.tasks.evilm_pretraining import PretrainedModelConfig, load_targets
 from litevl.training.run_folder import METRICS_NAME, read_json
 
 from .cost import step_flops
@@ -75,22 +76,18 @@ def _stage(name: str, folder: Path, named: str, record: dict[str, Any], count: C
         return Stage(name, named or str(folder), None, None, None, None)
     try:
         flops = took["steps"] * count(took["clips"] // took["steps"])
-    except (OSError, ValueError):
-        flops = None  # a teacher or tokenizer that is no longer there
+    except (OSError, ValueError, dacite.DaciteError):
+        flops = None  # a teacher or tokenizer that is no longer there, or of another version
     return Stage(name, named or str(folder), took["steps"], took["clips"], flops, took["seconds"])
 
 
 def _pretraining_flops(folder: Path, record: dict[str, Any], batch: int) -> float:
     model = load_evilm(folder, vision_targets=record["vision_targets"])
-    told, size = record["start"], model.config
-    targets: Callable[[Tensor], Tensor] | None = None
-    if record["vision_targets"] and told["target"] == "codes":
-        source = EMBEDDED / "tokenizer" if told["tokenizer"] == "embedded" else told["tokenizer"]
-        targets = load_vq_tokenizer(source).tokenize
-    elif record["vision_targets"]:
-        teacher = load_teacher(told["teacher"], told["teacher_source"], size.image_size, size.patch_size)
-        targets = lambda pixels: teacher(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])  # noqa: E731
-    objective = PretrainingObjective(model, PretrainingLossConfig(**record["pretraining"]), targets)
+    size, of = model.config, None
+    if record["vision_targets"]:
+        settings = dacite.from_dict(PretrainedModelConfig, record["start"])
+        of = load_targets(settings, size, torch.device("cpu")).of
+    objective = PretrainingObjective(model, PretrainingLossConfig(**record["pretraining"]), of)
     return step_flops(RetrievalSubject(model, size.num_frames, size.image_size, objective, batch_size=batch))
 
 

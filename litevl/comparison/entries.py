@@ -1,10 +1,14 @@
 """What is compared: an entry for the runs that differ in nothing but their seed, and one for what they started from."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+from litevl.training.run_folder import CONFIG_NAME, NEUTRAL, read_json
 
 from .metrics import Results
 from .runs import Run
@@ -14,8 +18,8 @@ UNTRAINED = {"frame average": "frozen frame average"}
 TRAINED = {"all": "whole model trained", "adapters+lora": "LoRA beside"}
 """How a run that trained more than its adapters is named."""
 ASIDE = {
-    "seed", "output_dir", "resume", "evaluate", "baseline", "training.tracker", "data.workers", "data.check_decoding",
-    "evaluation.workers", "evaluation.batch_size", "evaluation.pair_batch", "evaluation.question_batch",
+    *NEUTRAL, "seed", "output_dir", "resume", "evaluate", "baseline", "training.tracker", "data.check_decoding",
+    "evaluation.batch_size", "evaluation.pair_batch", "evaluation.question_batch",
 }  # fmt: skip
 """Settings that change no result but by the seed."""
 UNTRAINED_BY = ("backbone_source", "backbone_fingerprint", "image_size", "num_frames", "max_text_length", "prompt")
@@ -63,7 +67,29 @@ def make_entries(runs: Sequence[Run]) -> list[Entry]:
 
 def settings(run: Run) -> dict[str, Any]:
     """A run's settings by their paths (`model.adapter.scaling`), without those that change no result."""
-    return {path: value for path, value in _flat(run.config) if path not in ASIDE}
+    return {path: value for path, value in _flat(with_origin(run.config)) if _last(path) not in ASIDE}
+
+
+def with_origin(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's config with what made the E-ViLM it starts from in place of its folder, which is another for each seed.
+
+    The same of the VQ tokenizer of a pre-training. A folder that is gone, or is no run's, stays as it is named.
+    """
+    model = config.get("model")
+    if not isinstance(model, Mapping):
+        return dict(config)
+    found = {key: _origin(value) if key in ("start", "tokenizer") else value for key, value in model.items()}
+    return {**config, "model": found}
+
+
+def _origin(source: Any) -> Any:
+    made = Path(source) / CONFIG_NAME if isinstance(source, str) else None
+    return with_origin(read_json(made)) if made is not None and made.is_file() else source
+
+
+def _last(path: str) -> str:
+    """A setting's path within the run that it is of."""
+    return re.split(r"(?:^|\.)model\.(?:start|tokenizer)\.", path)[-1]
 
 
 def untrained_settings(run: Run) -> dict[str, Any]:

@@ -17,6 +17,10 @@ TRAINING_DATA = ("train_split", "coverage.train")
 ABSENT = object()
 
 
+TEXT_LENGTHS = ("max_text_length", "max_question_length")
+"""May differ between models, but is said."""
+
+
 def require_one_task(runs: Sequence[Run]) -> ComparedTask:
     """The task of all runs.
 
@@ -49,6 +53,11 @@ def check_protocol(entries: Sequence[Entry], task: ComparedTask) -> list[str]:
         if said and silent:
             folders = ", ".join(str(run.folder) for run in silent)
             notes[f"{key} is not said by {folders}; taken as that of the others, {said[0][1]!r}"] = None
+    for key in TEXT_LENGTHS:
+        lengths = {run.protocol[key]: entry.name for entry in entries for run in entry.runs if key in run.protocol}
+        if len(lengths) > 1:
+            read = ", ".join(f"{name} {length}" for length, name in lengths.items())
+            notes[f"texts are cut at other lengths, which long ones feel: {key.replace('_', ' ')} {read}"] = None
     _check_answers([run for entry in entries for run in entry.runs])
     return list(notes)
 

@@ -11,6 +11,8 @@ from litevl.training.run_folder import CONFIG_NAME, LOG_NAME, METRICS_NAME, read
 
 from .metrics import ComparedTask, Results, task_of
 
+BEFORE_TASKS = ("pre-training", "VQ tokenizer")
+"""What is no task of its own, but what a model was trained on before."""
 ANSWER_FILES = ("adapter_config.json", "evilm.json")
 """What was trained is described in one of them, with the list of answers."""
 
@@ -108,10 +110,11 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         )
     run = Run(folder, read_json(folder / CONFIG_NAME), read_json(folder / METRICS_NAME), name)
     results = run.metrics.get("results") if isinstance(run.metrics, dict) else None
-    if not results or "protocol" not in run.metrics or task_of(next(iter(results.values()))) is None:
+    before = isinstance(run.metrics, dict) and run.metrics.get("protocol", {}).get("task") in BEFORE_TASKS
+    if not results or before or "protocol" not in run.metrics or task_of(next(iter(results.values()))) is None:
         raise ValueError(
             f"{folder / METRICS_NAME}: expected a protocol and results of retrieval, question answering or captioning; "
-            "got neither; name the run of a downstream task"
+            f"got {run.metrics['protocol']['task'] if before else 'neither'}; name the run of a downstream task"
         )
     return run
 

@@ -158,6 +158,6 @@ class CaptioningSubject(Subject):
 
 
 def repeat_tokens(tokens: TokenBatch, number: int, length: int) -> TokenBatch:
-    """As many texts of one length, all of the first token of `tokens`."""
-    ids = tokens.input_ids[:1, :1].expand(number, length).contiguous()
+    """As many texts of one length, all of the word after the first text's [CLS]."""
+    ids = tokens.input_ids[:1, 1:2].expand(number, length).contiguous()
     return TokenBatch(ids, torch.ones_like(ids))

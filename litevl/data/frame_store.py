@@ -1,13 +1,14 @@
 """Decoded frames kept on disk, resized: what an epoch has decoded, the next ones read.
 
-One file for each video and size, of all its frames, so that any sampling and any segment finds its own and gives what
-decoding gives, bit for bit. A frame of 224 pixels is 150 kB, ten seconds at 30 frames a second are 45 MB.
+Two files for each video and size, all its frames and the time of each, so that any sampling and any segment finds its
+own and gives what decoding gives, bit for bit. A frame of 224 pixels is 150 kB, ten seconds of 30 a second 45 MB.
 """
 
 import hashlib
+import logging
 import os
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -17,9 +18,13 @@ from torch import Tensor
 from litevl.data.decoders import FrameReader
 from litevl.data.preprocess import resize_frames
 from litevl.data.sampling import Sampling
-from litevl.data.video import Decoder, choose, with_reader
-from litevl.data.video_index import index_video
+from litevl.data.video import Decoder, VideoError, choose, read_indexed_frames, with_reader
+from litevl.data.video_index import VideoIndex, index_video
 
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+"""Of how frames are decoded and resized; another one leaves older files unread."""
 CHUNK = 32
 """Frames decoded at a time while a video is stored."""
 
@@ -27,7 +32,9 @@ CHUNK = 32
 class FrameStore:
     """A folder of decoded videos, filled as they are asked for; any number of processes may share it.
 
-    A video is known by its path, size and time of change: one that is replaced is decoded again.
+    A video is known by its path, size and time of change: one that is replaced is decoded again. What can't be stored
+    is decoded each time, as without a store: a file with damage in frames that nobody asks for, or any file once the
+    disk is full, which is said in the log.
 
     Args:
         folder: made if it is not there.
@@ -37,6 +44,7 @@ class FrameStore:
 
     def __init__(self, folder: str | os.PathLike[str], image_size: int, decoder: Decoder = "auto"):
         self.folder, self._size, self._decoder = Path(folder), image_size, decoder
+        self._full, self._unstored = False, set[Path]()
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def read(
@@ -52,34 +60,52 @@ class FrameStore:
 
         Raises:
             VideoError: as `read_frames`.
-            OSError: the store can't be written.
         """
         index = index_video(path)
         stored = self.folder / f"{self._key(path)}.npy"
-        if not stored.is_file():
-            with_reader(index, self._decoder, lambda reader, again: self._store(reader, stored))
-        frames = np.load(stored, mmap_mode="r")
-        chosen = choose(index.timestamps, num_frames, sampling, rng, start, end, index)
+        if not stored.is_file() and not self._store(index, stored):
+            decoded = read_indexed_frames(index, num_frames, sampling, self._decoder, rng, start, end)
+            return resize_frames(decoded, self._size)
+        frames, times = np.load(stored, mmap_mode="r"), np.load(_times_of(stored))
+        chosen = choose(times, num_frames, sampling, rng, start, end, index)
         return torch.from_numpy(frames[chosen])
 
     def _key(self, path: Path) -> str:
         about = path.stat()
-        text = f"{path.resolve()}|{about.st_size}|{about.st_mtime_ns}|{self._size}|{self._decoder}"
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
+        parts = (path.resolve(), about.st_size, about.st_mtime_ns, self._size, self._decoder, VERSION)
+        return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:24]
 
-    def _store(self, reader: FrameReader, stored: Path) -> None:
-        total = len(reader.timestamps)
-        handle, aside = tempfile.mkstemp(prefix=f".{stored.stem}-", suffix=".npy", dir=self.folder)
-        os.close(handle)
+    def _store(self, index: VideoIndex, stored: Path) -> bool:
+        """Decodes all of a video into the store, its frames last; whether that could be done."""
+        if self._full or stored in self._unstored:
+            return False
         try:
-            shape = (total, 3, self._size, self._size)
-            frames = np.lib.format.open_memmap(aside, mode="w+", dtype=np.uint8, shape=shape)
-            for first in range(0, total, CHUNK):
-                some = np.arange(first, min(first + CHUNK, total), dtype=np.int64)
-                frames[some] = resize_frames(reader.get(some), self._size).numpy()
-            frames.flush()
-            del frames
-            os.chmod(aside, 0o644)
-            os.replace(aside, stored)
-        finally:
-            Path(aside).unlink(missing_ok=True)
+            with_reader(index, self._decoder, lambda reader, again: self._write(reader, stored))
+        except VideoError as error:
+            logger.debug("not stored: %s", error)
+            self._unstored.add(stored)
+            return False
+        except OSError as error:
+            logger.warning("%s takes no more decoded frames (%s); going on without", self.folder, error)
+            self._full = True
+            return False
+        return True
+
+    def _write(self, reader: FrameReader, stored: Path) -> None:
+        total = len(reader.timestamps)
+        with TemporaryDirectory(prefix=".writing-", dir=self.folder) as aside:
+            frames, times = Path(aside) / "frames.npy", Path(aside) / "times.npy"
+            # Written and not mapped: a full disk is then an error and not the end of the process.
+            with frames.open("wb") as file:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (total, 3, self._size, self._size)}
+                np.lib.format.write_array_header_1_0(file, header)
+                for first in range(0, total, CHUNK):
+                    some = np.arange(first, min(first + CHUNK, total), dtype=np.int64)
+                    file.write(resize_frames(reader.get(some), self._size).numpy().tobytes())
+            np.save(times, reader.timestamps)
+            os.replace(times, _times_of(stored))
+            os.replace(frames, stored)
+
+
+def _times_of(stored: Path) -> Path:
+    return stored.with_name(f"{stored.stem}-times.npy")

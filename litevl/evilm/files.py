@@ -61,15 +61,19 @@ def load_evilm(
     source: str | Path,
     *,
     num_frames: int | None = None,
+    max_text_length: int | None = None,
     vision_targets: int | None = None,
+    labels: str | None = None,
 ) -> EViLM:
     """Reads a model, in eval mode.
 
     Args:
         source: a folder that `save_evilm` wrote, as a run of the E-ViLM recipes is, or "embedded".
         num_frames: read clips of so many frames, with the time embedding interpolated; by default as trained.
-        vision_targets: see `PretrainingHeads`; by default without those heads. Where it is another number than the
-            saved model's, the head for patches is fresh.
+        max_text_length: cut texts to so many tokens; by default as trained.
+        vision_targets: see `PretrainingHeads`; by default without those heads. Heads that the folder does not hold, and
+            one for other targets, are fresh.
+        labels: what the targets are, as saved; by default the number alone tells whether they are the saved model's.
 
     Raises:
         EViLMFileError: no such folder, or a file that is damaged or another's.
@@ -78,15 +82,17 @@ def load_evilm(
     config = read_architecture(folder)
     tokenizer = load_tokenizer(folder / VOCABULARY_NAME)
     tensors = _read_weights(folder)
+    if max_text_length is not None:
+        config = replace(config, max_text_length=max_text_length)
     if num_frames is not None:
         config = replace(config, num_frames=num_frames)
         if "video_encoder.time" in tensors:
             tensors["video_encoder.time"] = resample_frames(tensors["video_encoder.time"], num_frames)
     model = EViLM(config, tokenizer, vision_targets)
-    aside = ["classifier."]
-    if vision_targets is None:
+    aside, record = ["classifier."], read_record(folder)
+    if vision_targets is None or not any(name.startswith("pretraining.") for name in tensors):
         aside.append("pretraining.")
-    elif read_record(folder).get("vision_targets") != vision_targets:
+    elif record.get("vision_targets") != vision_targets or labels not in (None, record.get("labels")):
         aside.append("pretraining.patches.")
     _fill(model, tensors, folder, aside=tuple(aside))
     return model.eval()
@@ -105,6 +111,11 @@ def load_classifier(classifier: nn.Module, source: str | Path) -> None:
         if "classifier." in name
     }
     _fill(classifier, tensors, folder)
+
+
+def is_evilm(source: str | Path) -> bool:
+    """Whether there is an E-ViLM."""
+    return str(source) == "embedded" or (Path(source) / CONFIG_NAME).is_file()
 
 
 def folder_of(source: str | Path, embedded: str = "pretrained") -> Path:

@@ -44,7 +44,14 @@ class PretrainingHeads(nn.Module):
         self, hidden: Float[Tensor, "words dim"], table: Float[Tensor, "vocabulary dim"]
     ) -> Float[Tensor, "words vocabulary"]:
         """Logits over the vocabulary, through the table of word embeddings as in BERT."""
-        return self.words(hidden) @ table.T + self.word_bias
+        with full_precision(hidden):
+            return self.words(hidden.float()) @ table.T + self.word_bias
+
+    def patch_outputs(self, hidden: Float[Tensor, "patches dim"]) -> Float[Tensor, "patches targets"]:
+        """Logits of labels, or features; in float32, since in eight bits many of thousands of logits would be equal."""
+        assert self.patches is not None
+        with full_precision(hidden):
+            return self.patches(hidden.float())
 
 
 class EViLM(nn.Module):

@@ -4,12 +4,12 @@ A clean pass gives VTC and VTM; a masked pass gives MVM and MLM, each from the f
 are told from the words too, and masked words from the video.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from litevl.distributed import rank, world_size
@@ -61,6 +61,31 @@ class PretrainingLossConfig:
         if self.vtc_weight == self.vtm_weight == 0:
             return None
         return RetrievalLossConfig(vtc_weight=self.vtc_weight, vtm_weight=self.vtm_weight)
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What is hidden of clips and their captions."""
+
+    patches: Bool[Tensor, "batch time patches"]
+    """Where a patch is masked."""
+    read: Int[Tensor, "batch length"]
+    """The captions as they are read."""
+    words: Bool[Tensor, "batch length"]
+    """Where a word has to be told."""
+
+    def __getitem__(self, rows: slice) -> "Hidden":
+        return Hidden(self.patches[rows], self.read[rows], self.words[rows])
+
+    def to(self, device: torch.device) -> "Hidden":
+        """On another device."""
+        return Hidden(self.patches.to(device), self.read.to(device), self.words.to(device))
+
+    @staticmethod
+    def cat(parts: Sequence["Hidden"]) -> "Hidden":
+        """Joins what is hidden of clips."""
+        patches, read = torch.cat([part.patches for part in parts]), torch.cat([part.read for part in parts])
+        return Hidden(patches, read, torch.cat([part.words for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -128,7 +153,8 @@ class PretrainingObjective(nn.Module):
             total = total + clean.pop("loss")
             parts |= clean
         if config.mlm_weight or config.mvm_weight:
-            told = self.predict(pixels, tokens, step)
+            tokens = pad_alike(tokens)
+            told = self.predict(pixels, tokens, self.hide(tokens, pixels.shape[1], step))
             if config.mlm_weight:
                 words = F.cross_entropy(told.words.float(), told.true_words, reduction="sum")
                 parts["mlm"] = global_mean(words, torch.tensor(len(told.true_words), device=words.device))
@@ -138,56 +164,70 @@ class PretrainingObjective(nn.Module):
                 total = total + config.mvm_weight * parts["mvm"]
         return {"loss": total, **{name: value.detach() for name, value in parts.items()}}
 
-    def predict(
-        self, pixels: Float[Tensor, "batch time 3 height width"], tokens: TokenBatch, step: int, *, alone: bool = False
-    ) -> MaskedPredictions:
-        """The masked pass: hides words and patches, and tells them.
+    def hide(self, tokens: TokenBatch, num_frames: int, step: int) -> Hidden:
+        """Draws what a step hides, for the batches of all processes at once, of which this one keeps its own rows.
 
         Args:
-            pixels: preprocessed clips, as many on every process.
-            tokens: one caption of each.
-            step: with the seed it settles what is hidden.
-            alone: the other processes do not take part, as in evaluation.
+            tokens: one caption of each clip, as long on every process.
+            num_frames: of a clip.
+            step: with the seed it settles the draw.
+        """
+        clips = len(tokens)
+        own = slice(rank() * clips, (rank() + 1) * clips)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step + 104_729)
+        # The other processes' captions do not matter to this one's rows.
+        ids = torch.full((clips * world_size(), tokens.input_ids.shape[1]), self.model.tokenizer.pad_token_id)
+        ids[own] = tokens.input_ids.cpu()
+        return self._draw(ids, num_frames, generator)[own].to(self.model.device)
+
+    def hide_each(self, tokens: TokenBatch, num_frames: int, places: Sequence[int]) -> Hidden:
+        """Draws what is hidden of each clip by itself, from its place in its split: the same whatever the batch."""
+        parts = []
+        for row, place in enumerate(places):
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + place)
+            # Without the padding, which follows from the other captions of the batch.
+            length = int(tokens.attention_mask[row].sum())
+            own = self._draw(tokens.input_ids[row : row + 1, :length].cpu(), num_frames, generator)
+            more = (0, tokens.input_ids.shape[1] - length)
+            read = F.pad(own.read, more, value=self.model.tokenizer.pad_token_id)
+            parts.append(Hidden(own.patches, read, F.pad(own.words, more)))
+        return Hidden.cat(parts).to(self.model.device)
+
+    def _draw(self, ids: Int[Tensor, "clips length"], num_frames: int, generator: torch.Generator) -> Hidden:
+        config, tokenizer = self.config, self.model.tokenizer
+        patches = torch.zeros(len(ids), num_frames, self.model.config.grid**2, dtype=torch.bool)
+        if config.mvm_weight:
+            share = (config.mask_ratio, config.block_share)
+            patches = mask_patches(len(ids), num_frames, self.model.config.grid, *share, generator)
+        read, words = ids, torch.zeros_like(ids, dtype=torch.bool)
+        if config.mlm_weight:
+            special, mask = special_ids(tokenizer), tokenizer.mask_token_id
+            read, words = mask_words(ids, special, mask, len(tokenizer), config.word_share, generator)
+        return Hidden(patches, read, words)
+
+    def predict(
+        self, pixels: Float[Tensor, "batch time 3 height width"], tokens: TokenBatch, hidden: Hidden
+    ) -> MaskedPredictions:
+        """The masked pass: tells what is hidden of clips and of their captions from what is left of both.
+
+        Args:
+            pixels: preprocessed clips, whole.
+            tokens: one caption of each, whole.
+            hidden: what is hidden of them.
         """
         model, heads, config = self.model, self.model.pretraining, self.config
         assert heads is not None
-        tokens = tokens if alone else pad_alike(tokens)
-        # Drawn for the batches of all processes, of which this one keeps its own rows.
-        place, processes = (0, 1) if alone else (rank(), world_size())
-        everywhere, own = len(pixels) * processes, slice(place * len(pixels), (place + 1) * len(pixels))
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step + 104_729)
-        hidden = None
-        if config.mvm_weight:
-            share = (config.mask_ratio, config.block_share)
-            hidden = mask_patches(everywhere, pixels.shape[1], model.config.grid, *share, generator)[own].to(
-                model.device
-            )
-        read, chosen = self._hide_words(tokens, everywhere, own, generator)
-        video = model.encode_video(pixels, hidden)
-        words, rows = model.fuse(TokenBatch(read, tokens.attention_mask), video)
+        video = model.encode_video(pixels, hidden.patches if config.mvm_weight else None)
+        words, rows = model.fuse(TokenBatch(hidden.read, tokens.attention_mask), video)
         table = model.text_encoder.embeddings.word_embeddings.weight
         patches = true_patches = None
-        if hidden is not None and heads.patches is not None and self._targets[0] is not None:
+        if config.mvm_weight and self._targets[0] is not None:
             with torch.no_grad():
-                true_patches = self._targets[0](pixels)[hidden]
-            patches = heads.patches(rows[:, 1:][hidden.flatten(1)])
-        return MaskedPredictions(
-            heads.word_logits(words[chosen], table), tokens.input_ids[chosen], patches, true_patches
-        )
-
-    def _hide_words(
-        self, tokens: TokenBatch, everywhere: int, own: slice, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        ids, tokenizer = tokens.input_ids, self.model.tokenizer
-        if not self.config.mlm_weight:
-            return ids, torch.zeros_like(ids, dtype=torch.bool)
-        # Random numbers for every process's rows; the other rows' ids do not matter to them.
-        whole = ids.new_full((everywhere, ids.shape[1]), tokenizer.pad_token_id, device="cpu")
-        whole[own] = ids.cpu()
-        read, chosen = mask_words(
-            whole, special_ids(tokenizer), tokenizer.mask_token_id, len(tokenizer), self.config.word_share, generator
-        )
-        return read[own].to(ids.device), chosen[own].to(ids.device)
+                true_patches = self._targets[0](pixels)[hidden.patches]
+            # Row 0 is the clip's CLS.
+            patches = heads.patch_outputs(rows[:, 1:][hidden.patches.flatten(1)])
+        told = heads.word_logits(words[hidden.words], table)
+        return MaskedPredictions(told, tokens.input_ids[hidden.words], patches, true_patches)
 
 
 def patch_loss(told: MaskedPredictions) -> Float[Tensor, ""]:

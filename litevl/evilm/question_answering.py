@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from litevl.models import GroundedQuestions, TokenBatch, VideoFeatures
-from litevl.models.encoding import Pixels, tokenize
+from litevl.models.encoding import Pixels
 from litevl.models.question_answering import AnswerClassifier
+from litevl.precision import full_precision
 
 from .model import EViLM
 
@@ -19,12 +20,11 @@ class EViLMQuestionAnswering(nn.Module):
     Args:
         model: the encoders.
         classes: answers in the list.
-        max_question_length: tokens a question is cut to.
     """
 
-    def __init__(self, model: EViLM, classes: int, max_question_length: int = 35):
+    def __init__(self, model: EViLM, classes: int):
         super().__init__()
-        self.model, self.max_question_length = model, max_question_length
+        self.model = model
         self.classifier = AnswerClassifier(model.config.dim, classes).to(model.device)
 
     @property
@@ -43,7 +43,7 @@ class EViLMQuestionAnswering(nn.Module):
 
     def tokenize_questions(self, questions: Sequence[str]) -> TokenBatch:
         """Tokenises and pads to the longest of `questions`."""
-        return tokenize(self.model.tokenizer, questions, self.max_question_length, self.device)
+        return self.model.tokenize(questions)
 
     def tokenize_answers(self, answers: Sequence[str]) -> TokenBatch:
         """The same for answers, which this model does not word."""
@@ -54,5 +54,6 @@ class EViLMQuestionAnswering(nn.Module):
         return GroundedQuestions(self.model.fuse(questions, video)[0], questions.attention_mask)
 
     def classify(self, questions: GroundedQuestions) -> Float[Tensor, "questions answers"]:
-        """The classifier's logits over the list of answers."""
-        return self.classifier(questions.hidden[:, 0])
+        """The classifier's logits over the list of answers, in float32: in eight bits many would be equal."""
+        with full_precision(questions.hidden):
+            return self.classifier(questions.hidden[:, 0].float())

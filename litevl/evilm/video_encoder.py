@@ -78,6 +78,14 @@ class VideoEncoder(nn.Module):
         for block in self.blocks:
             cast(VideoBlock, block).start_time_from_space()
 
+    def train_what_is_used(self, num_frames: int, masked: bool) -> None:
+        """Sets `requires_grad`: of the mask token where patches are masked, of what is of time where there is any."""
+        self.requires_grad_(True)
+        self.mask_token.requires_grad_(masked)
+        for name, parameter in self.named_parameters():
+            if name == "time" or ".time_" in name:
+                parameter.requires_grad_(num_frames > 1)
+
     def forward(
         self,
         pixels: Float[Tensor, "batch time 3 height width"],

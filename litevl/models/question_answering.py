@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from litevl.adapters import Adapter, PoolingConfig
 from litevl.blip import dec_token_id, enc_token_id, repair
+from litevl.precision import full_precision
 
 from .encoding import (
     Pixels,
@@ -170,7 +171,8 @@ class VideoQuestionAnswering(nn.Module):
         """
         if self.classifier is None:
             raise ValueError("expected a model with a classifier; make it with classes=<answers in the list>")
-        return self.classifier(questions.hidden[:, 0])
+        with full_precision(questions.hidden):
+            return self.classifier(questions.hidden[:, 0].to(next(self.classifier.parameters()).dtype))
 
     @torch.no_grad()
     def rank(

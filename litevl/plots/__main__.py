@@ -28,6 +28,7 @@ from litevl.evilm.files import EMBEDDED
 from litevl.evilm.vq_tokenizer import load_vq_tokenizer
 from litevl.models import VideoTextRetrieval
 from litevl.training import LoraSettings, RetrievalModelConfig, load_lora, load_model, preprocessing, read_json
+from litevl.training.run_folder import CONFIG_NAME
 
 from .codes import plot_codes
 from .pooling import plot_pooling
@@ -91,7 +92,7 @@ def codes(
 
     Args:
         folder: of a run of recipes/evilm_tokenizer.py; or `embedded`, the small one that ships.
-        videos: a folder of video files to look through; by default those of the embedded corpus.
+        videos: a folder of video files to look through; by default the folder that the run was trained on.
         save: the picture's file; its ending says the format.
         clips: how many videos to look through, evenly chosen.
         frames: of each.
@@ -100,13 +101,28 @@ def codes(
     """
     tokenizer = load_vq_tokenizer(EMBEDDED / "tokenizer" if folder == "embedded" else folder)
     size = tokenizer.config.image_size
-    place = ensure_corpus() / "videos" if videos is None else videos
+    place = videos or trained_on(folder) or ensure_corpus() / "videos"
     files = sorted(path for path in place.rglob("*") if path.suffix.lower().lstrip(".") in VIDEO_EXTENSIONS)
     if not files:
         raise ValueError(f"{place}: expected video files in it, found none")
     chosen = [files[number] for number in np.unique(np.linspace(0, len(files) - 1, clips).astype(int))]
-    pictures = [resize_frames(read_frames(path, frames), size).permute(0, 2, 3, 1).numpy() for path in chosen]
+    pictures = []
+    for path in chosen:
+        try:
+            pictures.append(resize_frames(read_frames(path, frames), size).permute(0, 2, 3, 1).numpy())
+        except VideoError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    if not pictures:
+        raise ValueError(f"{place}: expected videos that can be read, got none of {len(chosen)}")
     _write(plot_codes(tokenizer, np.concatenate(pictures), rows, examples), save)
+
+
+def trained_on(folder: str) -> Path | None:
+    """The folder of videos of a tokenizer's run; None for one of the embedded corpus, or without its config."""
+    config = Path(folder) / CONFIG_NAME
+    data = read_json(config)["data"] if config.is_file() else {}
+    given = data.get("videos") or data.get("root")
+    return None if given is None else Path(given)
 
 
 def load_blip_of(folder: Path, backbone: str | None = None, vocab: str | None = None) -> Any:

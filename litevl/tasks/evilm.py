@@ -1,7 +1,7 @@
 """E-ViLM's downstream tasks: the data, metrics and protocol of LiteVL's, with another model trained whole."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +14,12 @@ from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.answering import QuestionEvaluationConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.evaluation.stamp import stamp_software
-from litevl.evilm.files import CONFIG_NAME, add_to_record, load_classifier, load_evilm, save_evilm
+from litevl.evilm.files import CONFIG_NAME, add_to_record, is_evilm, load_classifier, load_evilm, save_evilm
 from litevl.evilm.model import EViLM
 from litevl.evilm.question_answering import EViLMQuestionAnswering
 from litevl.losses import QuestionLossConfig, RetrievalLossConfig
-from litevl.training import TrainingConfig
+from litevl.training import TrainingConfig, read_json
+from litevl.training.run_folder import METRICS_NAME
 
 from .question_answering import QuestionAnswering
 from .retrieval import Retrieval
@@ -36,11 +37,13 @@ class EViLMModelConfig:
     ships."""
     num_frames: int | None = None
     """Frames of a clip; by default what it was pre-trained with."""
+    max_text_length: int | None = None
+    """Tokens that a caption or question is cut to; by default what it was pre-trained with. Paragraphs want 64."""
 
     def absolute(self) -> "EViLMModelConfig":
         """With an absolute path, so that a run folder means the same from anywhere."""
         start = str(Path(self.start).resolve()) if Path(self.start).exists() else self.start
-        return EViLMModelConfig(start, self.num_frames)
+        return replace(self, start=start)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class EViLMQuestionAnsweringConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.training.epochs == 0:
+            raise ValueError("epochs: E-ViLM's classifier answers nothing before it is trained; expected at least 1")
         if self.evaluation.inference == "generate":
             raise ValueError(
                 "evaluation.inference: E-ViLM chooses from the list of answers; expected rank, got generate"
@@ -87,6 +92,10 @@ class WholeEViLM(Task):
 
     config: Any
     start: EViLM
+    gone = False
+    """Whether what a finished run started from is no longer there."""
+    written: dict[str, Any] | None = None
+    """The protocol of the run that is evaluated again."""
 
     @property
     def title(self) -> str:
@@ -99,10 +108,17 @@ class WholeEViLM(Task):
         return self.start.config.num_frames
 
     def load_start(self, folder: Path | None) -> str:
-        """The pre-trained model."""
+        """The pre-trained model; of a finished run whose start is gone, the trained one stands for its sizes."""
         config = self.config.model
-        self.start = load_evilm(config.start, num_frames=config.num_frames).to(self.accelerator.device)
-        return f"E-ViLM from {config.start}, {described(self.start)}"
+        self.written = None if folder is None else read_json(folder / METRICS_NAME)["protocol"]
+        gone = folder is not None and not is_evilm(config.start)
+        if gone and self.config.baseline:
+            raise ValueError(f"{config.start}: expected the E-ViLM the run started from, found none; use --no-baseline")
+        source = folder if gone and folder is not None else config.start
+        sizes = {"num_frames": config.num_frames, "max_text_length": config.max_text_length}
+        self.start = load_evilm(source, **sizes).to(self.accelerator.device)
+        self.gone = gone
+        return f"E-ViLM from {source}, {described(self.start)}"
 
     def finish(self, folder: Path, metrics: Mapping[str, Any], command: str | None) -> None:
         """Into `evilm.json`."""
@@ -112,16 +128,22 @@ class WholeEViLM(Task):
     def stamp(self) -> dict[str, Any]:
         """The start by its weights; all of it is trained."""
         return {
-            "backbone_fingerprint": digest_of(self.start.state_dict()),
+            "backbone_fingerprint": self._fingerprint(),
             "backbone_revision": None,
             "backbone_source": self.config.model.start,
             "trained": "all" if self.config.training.epochs > 0 else "nothing (zero-shot)",
             **stamp_software(self.start.image_size),
         }
 
-    def ready(self, model: EViLM) -> EViLM:
-        """The model on its device, to be trained."""
+    def _fingerprint(self) -> str:
+        if self.gone and self.written is not None:
+            return self.written["backbone_fingerprint"]
+        return digest_of(self.start.state_dict())
+
+    def ready(self, model: EViLM, masked: bool = False) -> EViLM:
+        """The model on its device, to be trained; `masked` says whether patches of its videos are."""
         model = model.to(self.accelerator.device).requires_grad_(True)
+        model.video_encoder.train_what_is_used(self.num_frames, masked)
         if self.config.training.gradient_checkpointing:
             model.enable_checkpointing()
         return model
@@ -190,7 +212,8 @@ class EViLMAnswering(WholeEViLM, QuestionAnswering):
 
     def protocol(self) -> dict[str, Any]:
         """Also the head, and how long texts are."""
-        return {"head": "classifier", **super().protocol(), "max_question_length": 35}
+        length = self.start.config.max_text_length
+        return {"head": "classifier", **super().protocol(), "max_question_length": length}
 
 
 def described(model: EViLM) -> str:

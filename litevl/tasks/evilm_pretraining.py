@@ -9,6 +9,7 @@ import torch
 import tyro
 from torch import Tensor
 
+from litevl.adapters.fingerprint import digest_of
 from litevl.blip import load_tokenizer
 from litevl.data.clips import Clips
 from litevl.data.retrieval import RetrievalDataConfig
@@ -87,27 +88,37 @@ class EViLMPretrainingConfig(RunConfig):
 class EViLMPretraining(WholeEViLM, Retrieval):
     """Pre-training; what it reaches is measured as zero-shot retrieval, and by what it tells of masked clips."""
 
+    kind = "pre-training"
     config: EViLMPretrainingConfig
-    targets: Callable[[Tensor], Tensor] | None
-    vision_targets: int
+    targets: "Targets | None"
 
     def load_start(self, folder: Path | None) -> str:
         """The model that is pre-trained, and what it predicts."""
         config, device = self.config.model, self.accelerator.device
         size = config.architecture if config.start is None else read_architecture(folder_of(config.start, "stills"))
-        self.targets, self.vision_targets, lines = None, 0, []
-        if self.config.loss.mvm_weight:
-            self.targets, self.vision_targets, told = load_targets(config, size, device)
-            lines.append(told)
+        self.targets = load_targets(config, size, device) if self.config.loss.mvm_weight else None
+        lines = [] if self.targets is None else [f"masked patches are told by {self.targets.name}"]
         if config.start is not None:
-            self.start = load_evilm(folder_of(config.start, "stills"), vision_targets=self.vision_targets).to(device)
+            self.start = self._load(folder_of(config.start, "stills"))
             return "\n".join([f"E-ViLM from {config.start}, {described(self.start)}", *lines])
-        self.start = EViLM(size, load_tokenizer(config.vocab), self.vision_targets).to(device)
+        self.start = EViLM(size, load_tokenizer(config.vocab), self._outputs).to(device)
         if config.vision_init is not None:
             lines.append(load_vision_weights(self.start.video_encoder, config.vision_init))
         if config.text_init is not None:
             lines.append(load_text_weights(self.start.text_encoder, config.text_init, self.start.tokenizer))
         return "\n".join([f"E-ViLM, fresh, {described(self.start)}", *lines])
+
+    @property
+    def _outputs(self) -> int:
+        return 0 if self.targets is None else self.targets.outputs
+
+    @property
+    def _of(self) -> Callable[[Tensor], Tensor] | None:
+        return None if self.targets is None else self.targets.of
+
+    def _load(self, folder: Path) -> EViLM:
+        labels = None if self.targets is None else self.targets.labels
+        return load_evilm(folder, vision_targets=self._outputs, labels=labels).to(self.accelerator.device)
 
     def baseline(self) -> tuple[str, EViLM] | None:
         """What it starts from; a fresh model knows nothing and is not measured."""
@@ -115,11 +126,11 @@ class EViLMPretraining(WholeEViLM, Retrieval):
 
     def trainable(self) -> EViLM:
         """What it starts from."""
-        return self.ready(self.start)
+        return self.ready(self.start, masked=self.config.loss.mvm_weight > 0)
 
     def objective(self, model: EViLM) -> PretrainingObjective:
         """MVM, MLM, VTM and VTC."""
-        return PretrainingObjective(model, self.config.loss, self.targets, self.config.seed)
+        return PretrainingObjective(model, self.config.loss, self._of, self.config.seed)
 
     @classmethod
     def leaves_parameters_unused(cls, config: EViLMPretrainingConfig) -> bool:
@@ -132,7 +143,7 @@ class EViLMPretraining(WholeEViLM, Retrieval):
 
     def load_trained(self, folder: Path) -> EViLM:
         """From its folder alone, with the heads."""
-        return load_evilm(folder, vision_targets=self.vision_targets).to(self.accelerator.device)
+        return self._load(folder)
 
     def evaluate(self, model: EViLM, split: Split) -> dict[str, Any]:
         """Zero-shot retrieval, and how much is told of masked clips."""
@@ -149,7 +160,8 @@ class EViLMPretraining(WholeEViLM, Retrieval):
         """
         videos, config = self.data.splits[split], self.data.config
         captions = {video.video_id: video.captions[0] for video in videos}
-        objective = PretrainingObjective(model, self.config.loss, self.targets, self.config.seed)
+        places = {video.video_id: place for place, video in enumerate(videos)}
+        objective = PretrainingObjective(model, self.config.loss, self._of, self.config.seed)
         sums: dict[str, list[tuple[float, int]]] = {}
         clips = Clips(
             videos,
@@ -159,9 +171,11 @@ class EViLMPretraining(WholeEViLM, Retrieval):
             sampling=config.sampling,
             on_bad_video=config.on_bad_video,
         )
-        for number, (names, pixels) in enumerate(clips):
+        for names, pixels in clips:
+            tokens = model.tokenize([captions[name] for name in names])
+            hidden = objective.hide_each(tokens, pixels.shape[1], [places[name] for name in names])
             with self.accelerator.autocast():
-                told = objective.predict(pixels, model.tokenize([captions[name] for name in names]), number, alone=True)
+                told = objective.predict(pixels, tokens, hidden)
             for name, (right, count) in told.right().items():
                 sums.setdefault(name, []).append((right, count))
         every: dict[str, list[tuple[float, int]]] = {}
@@ -185,16 +199,26 @@ class EViLMPretraining(WholeEViLM, Retrieval):
 
     def record(self) -> dict[str, Any]:
         """What is saved beside the weights."""
-        return {**super().record(), "task": "pre-training", "vision_targets": self.vision_targets}
+        labels = None if self.targets is None else self.targets.labels
+        return {**super().record(), "vision_targets": self._outputs, "labels": labels}
 
 
-def load_targets(
-    config: PretrainedModelConfig, size: EViLMConfig, device: torch.device
-) -> tuple[Callable[[Tensor], Tensor], int, str]:
+@dataclass(frozen=True)
+class Targets:
+    """What masked video modelling tells."""
+
+    of: Callable[[Tensor], Tensor]
+    """From whole clips to labels or features."""
+    outputs: int
+    """The number of labels, or the features' width."""
+    name: str
+    """What it is, in words."""
+    labels: str
+    """The same by its weights."""
+
+
+def load_targets(config: PretrainedModelConfig, size: EViLMConfig, device: torch.device) -> Targets:
     """What masked video modelling tells.
-
-    Returns:
-        From whole clips to labels or features; the number of labels or the features' width; what it is, in words.
 
     Raises:
         ValueError: the tokenizer takes other frames or patches than the model.
@@ -206,11 +230,8 @@ def load_targets(
             found = resample_grid(teacher(pixels.flatten(0, 1)), size.grid)
             return found.unflatten(0, pixels.shape[:2])
 
-        return (
-            features,
-            teacher.dim,
-            f"masked patches are told by the features of {config.teacher} {config.teacher_source}",
-        )
+        name = f"the features of {config.teacher} {config.teacher_source}"
+        return Targets(features, teacher.dim, name, f"features {digest_of(teacher.state_dict())}")
     tokenizer = load_embedded_tokenizer(config.tokenizer).to(device)
     own = tokenizer.config
     if (own.image_size, own.grid) != (size.image_size, size.grid):
@@ -218,11 +239,8 @@ def load_targets(
             f"tokenizer: expected one of frames of {size.image_size} px and {size.grid} x {size.grid} patches, as the "
             f"model's; {config.tokenizer} is of {own.image_size} px and {own.grid} x {own.grid}"
         )
-    return (
-        tokenizer.tokenize,
-        own.codes,
-        f"masked patches are told by {own.codes} codes of {config.tokenizer} ({own.teacher})",
-    )
+    name = f"{own.codes} codes of {config.tokenizer} ({own.teacher})"
+    return Targets(tokenizer.tokenize, own.codes, name, f"codes {digest_of(tokenizer.state_dict())}")
 
 
 def load_embedded_tokenizer(source: str) -> VQTokenizer:

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from litevl.training import describe_changes, read_config, read_json
-
-NEUTRAL = ("data.frame_store:", "data.workers:", "evaluation.workers:")
-"""Settings that leave every result as it is, and so are no other settings."""
+from litevl.training.run_folder import not_neutral
 
 
 def finished_or_run(wanted: Any, folder: Path, main: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
@@ -25,8 +23,7 @@ def finished_or_run(wanted: Any, folder: Path, main: Callable[[Any], dict[str, A
     wanted = replace(wanted, output_dir=folder)
     if (folder / "metrics.json").is_file():
         stored = replace(read_config(type(wanted), folder), output_dir=folder, resume=False)
-        changes = describe_changes(asdict(stored), asdict(wanted))
-        if changes := [line for line in changes if not line.startswith(NEUTRAL)]:
+        if changes := not_neutral(describe_changes(asdict(stored), asdict(wanted))):
             raise ValueError(f"{folder}: holds a run of other settings ({'; '.join(changes)}); choose another folder")
         return read_json(folder / "metrics.json")["results"]
     return main(replace(wanted, resume=folder.exists()))["results"]

@@ -239,10 +239,11 @@ def train(task: Task, run: RunFolder) -> dict[str, Any]:
     accelerator.print(describe_trainable(model))
     objective = task.objective(model).to(accelerator.device)
     objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config.training))
+    # Before the state is loaded: which videos look alike is what the model thinks of them as it starts.
+    batches = task.batches(model)
     progress = Progress()
     if config.resume and (run.path / STATE_NAME).is_file():
         progress = load_state(run.path, accelerator.unwrap_model(objective), optimizer, accelerator)
-    batches = task.batches(model)
     split = selection_split(config.training, bool(task.data.splits["val"]))
     for state in fit(objective, optimizer, batches, config.training, accelerator, run, progress, config.seed):
         name, score = "score", None

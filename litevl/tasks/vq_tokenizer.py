@@ -60,6 +60,8 @@ class TokenizerTrainingConfig(RunConfig):
         super().__post_init__()
         if self.training.epochs == 0:
             raise ValueError("epochs: a fresh tokenizer has no codes to measure; expected at least 1")
+        if self.data.similar > 1:
+            raise ValueError("data.similar: batches of look-alikes are for retrieval, where they are negatives")
 
 
 class Unread:

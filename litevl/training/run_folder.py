@@ -12,6 +12,8 @@ from litevl.adapters import FAMILIES, adapter_config
 from litevl.distributed import gather_objects
 
 Config = TypeVar("Config")
+NEUTRAL = ("data.frame_store", "data.workers", "evaluation.workers")
+"""Settings that leave every result as it is: a run may be resumed, or taken for finished, with others of these."""
 CONFIG_NAME, METRICS_NAME, LOG_NAME = "config.json", "metrics.json", "log.jsonl"
 
 
@@ -48,7 +50,7 @@ class RunFolder:
             other = read_json(stored)
             for key in ("resume", "output_dir"):
                 mine.pop(key, None), other.pop(key, None)
-            if changes := describe_changes(other, mine):
+            if changes := not_neutral(describe_changes(other, mine)):
                 raise ValueError(f"{path}: holds a run with another config: {'; '.join(changes)}")
         else:
             path.mkdir(parents=True, exist_ok=True)
@@ -105,6 +107,11 @@ def describe_changes(before: Any, after: Any, name: str = "") -> list[str]:
     if isinstance(before, float) and isinstance(after, float) and abs(before - after) < 1e-6:
         return []
     return [] if before == after else [f"{name}: {before} -> {after}"]
+
+
+def not_neutral(changes: list[str]) -> list[str]:
+    """Of the lines of `describe_changes`, those of settings that change results."""
+    return [line for line in changes if line.partition(":")[0] not in NEUTRAL]
 
 
 def to_json(value: Any) -> Any:

@@ -13,7 +13,7 @@ import msrvtt_retrieval
 import pytest
 
 from litevl.adapters import LiteVLConfig
-from litevl.comparison import CostConfig
+from litevl.comparison import CostConfig, compare
 from litevl.evaluation.answering import QuestionEvaluationConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.evilm import EViLMConfig
@@ -53,7 +53,7 @@ def tiny(corpus, backbone, answering_backbone, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     quick = CostConfig("cpu", batches=(1,), rounds=1, memory_batch=None)
     monkeypatch.setattr(recipe, "CostConfig", lambda device, **options: quick)
-    return recipe.Config(data_root=corpus, seeds=(0,), folder=tmp_path / "compare")
+    return recipe.Config(data_root=corpus, seeds=(0, 1), folder=tmp_path / "compare")
 
 
 def test_retrieval_from_nothing_to_tables(tiny, backbone, tmp_path, capsys, monkeypatch):
@@ -68,6 +68,9 @@ def test_retrieval_from_nothing_to_tables(tiny, backbone, tmp_path, capsys, monk
     found = recipe.main(config, "the command")
     assert [line.name for line in found.lines] == ["frozen frame average", *config.models]
     assert found.large == recipe.WHOLE
+    assert all(line.entry.seeds == (0, 1) for line in found.lines[1:]), "seeds of one model, E-ViLM's starts too"
+    unnamed = compare([str(config.folder / "retrieval" / "*")], measure=False)
+    assert [len(line.entry.runs) for line in unnamed.lines if not line.entry.frozen] == [2, 2, 2, 2]
     assert found.line("LiteVL").cost.trainable < found.line(recipe.WHOLE).cost.trainable
     page = config.markdown.read_text()
     for text in ("By `the command`", "E-ViLM", "Percent of LiteVL, whole model trained", "91.4%", "not measured here"):
@@ -90,7 +93,9 @@ def test_retrieval_from_nothing_to_tables(tiny, backbone, tmp_path, capsys, monk
 def test_questions(tiny, backbone, tmp_path):
     start = recipe.main(replace(tiny, models=("LiteVL", recipe.EVILM), cost=False, backbone=str(backbone)))
     assert start.lines
-    made = next((tmp_path / "runs" / "evilm_ablation").glob("semantic-VQ-seed0-pretrain"))
+    made = tmp_path / "compare" / "pretraining" / "semantic-VQ-seed0-pretrain"
+    with pytest.raises(ValueError, match="evilm_start: questions alone"):
+        replace(tiny, task="questions")
     config = replace(tiny, task="questions", models=("LiteVL, classifier", recipe.EVILM), evilm_start=str(made))
     found = recipe.main(config)
     assert [line.name for line in found.lines] == ["frozen frame average", "LiteVL, classifier", "E-ViLM"]

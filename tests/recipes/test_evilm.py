@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -182,14 +183,15 @@ def test_the_same_seed_gives_the_same_losses_and_another_others(name, made, tmp_
     assert steps(tmp_path / "other") != steps(configs[name].output_dir)
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "pretrain"])
-def test_a_stopped_run_resumes_to_the_same_end(name, made, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "similar"), [("tokenizer", 1), ("pretrain", 1), ("pretrain", 4)])
+def test_a_stopped_run_resumes_to_the_same_end(name, similar, made, tmp_path, monkeypatch):
     from litevl.tasks import evilm_pretraining, vq_tokenizer
 
     kind = {"tokenizer": vq_tokenizer.TokenizerTraining, "pretrain": evilm_pretraining.EViLMPretraining}[name]
     configs, _ = made
     two = replace(configs[name].training, epochs=2, select_on="last")
-    whole, parts = (replace(configs[name], training=two, output_dir=tmp_path / folder) for folder in ("whole", "parts"))
+    config = replace(configs[name], training=two, data=replace(configs[name].data, similar=similar))
+    whole, parts = (replace(config, output_dir=tmp_path / folder) for folder in ("whole", "parts"))
     RECIPES[name].main(whole)
     save = kind.save
 
@@ -256,6 +258,41 @@ def test_misfits_are_named(made, tmp_path):
         evilm_retrieval.main(replace(configs["retrieval"], model=start, output_dir=tmp_path / "b"))
     with pytest.raises(ValueError, match="chooses from the list of answers"):
         replace(configs["qa"], evaluation=QuestionEvaluationConfig(inference="generate"))
+    for name in ("qa", "pretrain", "tokenizer"):
+        with pytest.raises(ValueError, match="epochs: "):
+            replace(configs[name], training=replace(TRAINING, epochs=0))
+    with pytest.raises(ValueError, match="look-alikes are for retrieval"):
+        replace(configs["tokenizer"], data=replace(configs["tokenizer"].data, similar=8))
+
+
+def test_a_run_outlives_what_it_started_from(made, tmp_path, capsys):
+    configs, metrics = made
+    run, start = tmp_path / "run", tmp_path / "start"
+    shutil.copytree(configs["pretrain"].output_dir, start)
+    evilm_retrieval.main(replace(configs["retrieval"], model=EViLMModelConfig(str(start)), output_dir=run))
+    shutil.rmtree(start)
+    words = ["--evaluate", str(run)]
+    config = parse(words, evilm_retrieval.EMBEDDED, evilm_retrieval.REAL, "")
+    with pytest.raises(ValueError, match="use --no-baseline"):
+        evilm_retrieval.main(config)
+    again = evilm_retrieval.main(replace(config, baseline=False))
+    assert again["results"]["E-ViLM"] == metrics["retrieval"]["results"]["E-ViLM"]
+    assert "equal to the run's metrics.json" in capsys.readouterr().out
+
+
+def test_pretraining_goes_on_from_a_downstream_run_too(made, tmp_path):
+    configs, _ = made
+    model = replace(configs["pretrain"].model, start=str(configs["qa"].output_dir))
+    metrics = evilm_pretrain.main(replace(configs["pretrain"], model=model, output_dir=tmp_path / "run"))
+    assert metrics["training"]["steps"] == 2
+
+
+def test_longer_texts_than_in_pretraining(made, tmp_path):
+    configs, _ = made
+    model = replace(configs["retrieval"].model, max_text_length=40)
+    metrics = evilm_retrieval.main(replace(configs["retrieval"], model=model, output_dir=tmp_path / "run"))
+    assert metrics["protocol"]["max_text_length"] == 40
+    assert load_evilm(tmp_path / "run").config.max_text_length == 40
 
 
 def test_more_frames_than_in_pretraining(made, tmp_path):
@@ -267,7 +304,7 @@ def test_more_frames_than_in_pretraining(made, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tokenizer", "pretrain"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_two_processes_train_as_one(name, made, tmp_path):
     configs, _ = made
     config = configs[name]

@@ -1,5 +1,6 @@
 """The frame store gives what decoding gives, bit for bit, and decodes a video once."""
 
+import errno
 import os
 
 import numpy as np
@@ -44,6 +45,51 @@ def test_a_video_is_decoded_once_and_again_when_it_changed(clip, tmp_path, monke
     os.replace(render(clip.with_name("other.mp4"), frames=30), clip)
     assert not torch.equal(store.read(clip, 4), before)
     assert len(used) == 3
+
+
+def test_a_file_whose_packets_are_not_its_frames(tmp_path):
+    """A broadcast cut at any byte: some packets at its start can't be decoded, so that there are fewer frames."""
+    options = {"g": "25", "bf": "2"}
+    whole = render(tmp_path / "whole.ts", frames=100, codec="mpeg2video", options=options).read_bytes()
+    cut = tmp_path / "cut.ts"
+    cut.write_bytes(whole[len(whole) // 7 // 188 * 188 :])
+    store = FrameStore(tmp_path / "store", SIZE)
+    for start, end in ((None, None), (0.5, 1.5)):
+        decoded = resize_frames(read_frames(cut, 6, start=start, end=end), SIZE)
+        for _ in range(2):
+            assert torch.equal(store.read(cut, 6, start=start, end=end), decoded)
+
+
+def test_damage_in_a_frame_that_nobody_asks_for_changes_nothing(clip, tmp_path, monkeypatch):
+    store = FrameStore(tmp_path / "store", SIZE)
+    decoded = resize_frames(read_frames(clip, 4), SIZE)
+    tries = []
+
+    def fails(self, reader, stored):
+        tries.append(stored)
+        raise VideoError(clip, "a frame cannot be decoded")
+
+    monkeypatch.setattr(FrameStore, "_write", fails)
+    assert torch.equal(store.read(clip, 4), decoded)
+    once = len(tries)
+    assert torch.equal(store.read(clip, 4), decoded)
+    assert len(tries) == once > 0
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_a_full_disk_is_said_once_and_decoding_goes_on(clip, tmp_path, monkeypatch, caplog):
+    store = FrameStore(tmp_path / "store", SIZE)
+    decoded = resize_frames(read_frames(clip, 4), SIZE)
+
+    def full(*given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(frame_store.np.lib.format, "write_array_header_1_0", full)
+        for _ in range(2):
+            assert torch.equal(store.read(clip, 4), decoded)
+    assert caplog.text.count("No space left") == 1
+    assert not list((tmp_path / "store").iterdir())
 
 
 def test_a_bad_video_leaves_nothing_behind(clip, tmp_path):
