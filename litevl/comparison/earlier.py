@@ -11,8 +11,8 @@ import torch
 from litevl.evilm import PretrainingLossConfig, PretrainingObjective, load_evilm, load_vq_tokenizer
 from litevl.evilm.files import EMBEDDED, EViLMFileError, folder_of, read_record
 from litevl.evilm.teacher import load_teacher
+from litevl.evilm.vq_files import CONFIG_NAME as TOKENIZER_RECORD
 from litevl.evilm.vq_objective import VQObjective
-from litevl.evilm.vq_tokenizer import CONFIG_NAME as TOKENIZER_RECORD
 from litevl.tasks.evilm_pretraining import PretrainedModelConfig, load_targets
 from litevl.training.run_folder import METRICS_NAME, read_json
 

@@ -5,7 +5,8 @@ from .files import EViLMFileError, load_evilm, save_evilm
 from .model import EViLM
 from .pretraining import PretrainingLossConfig, PretrainingObjective
 from .question_answering import EViLMQuestionAnswering
-from .vq_tokenizer import VQTokenizer, VQTokenizerConfig, load_vq_tokenizer, save_vq_tokenizer
+from .vq_files import load_vq_tokenizer, save_vq_tokenizer
+from .vq_tokenizer import VQTokenizer, VQTokenizerConfig
 
 __all__ = [
     "FULL",

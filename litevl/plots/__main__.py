@@ -25,7 +25,7 @@ from litevl.data.clip import load_clip
 from litevl.data.preprocess import normalize, resize_frames
 from litevl.data.video import VideoError, read_frames
 from litevl.evilm.files import EMBEDDED
-from litevl.evilm.vq_tokenizer import load_vq_tokenizer
+from litevl.evilm.vq_files import load_vq_tokenizer
 from litevl.models import VideoTextRetrieval
 from litevl.training import LoraSettings, RetrievalModelConfig, load_lora, load_model, preprocessing, read_json
 from litevl.training.run_folder import CONFIG_NAME

@@ -19,7 +19,8 @@ from litevl.training import CaptionBatches, TrainingConfig, preprocessing
 from litevl.training.captioning_model import CaptioningModelConfig, save, wrap
 
 from .adapted import AdaptedBlip
-from .task import RunConfig, Split, run_task
+from .run import RunConfig, run_task
+from .task import Split
 
 CORPUS_FOLDER: str | None = "captioning"
 """Where in the embedded corpus a test clip has all its captions, each of which may be written."""

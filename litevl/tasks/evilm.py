@@ -23,7 +23,8 @@ from litevl.training.run_folder import METRICS_NAME
 
 from .question_answering import QuestionAnswering
 from .retrieval import Retrieval
-from .task import RunConfig, Task, run_task
+from .run import RunConfig, run_task
+from .task import Task
 
 TITLE = "E-ViLM"
 

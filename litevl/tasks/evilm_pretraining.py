@@ -21,12 +21,14 @@ from litevl.evilm.initial import load_text_weights, load_vision_weights
 from litevl.evilm.model import EViLM
 from litevl.evilm.pretraining import PretrainingLossConfig, PretrainingObjective
 from litevl.evilm.teacher import TeacherKind, load_teacher, resample_grid
-from litevl.evilm.vq_tokenizer import VQTokenizer, load_vq_tokenizer
+from litevl.evilm.vq_files import load_vq_tokenizer
+from litevl.evilm.vq_tokenizer import VQTokenizer
 from litevl.training import TrainingConfig
 
 from .evilm import TITLE, WholeEViLM, described
 from .retrieval import Retrieval
-from .task import RunConfig, Split, run_task
+from .run import RunConfig, run_task
+from .task import Split
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ from litevl.training import (
 from litevl.training.question_model import QuestionModelConfig, save, wrap
 
 from .adapted import AdaptedBlip
-from .task import RunConfig, Split, Task, run_task
+from .run import RunConfig, run_task
+from .task import Split, Task
 
 PLAIN = PoolingConfig("none", space="hidden")
 

@@ -20,7 +20,8 @@ from litevl.training import CaptionBatches, RetrievalModelConfig, TrainingConfig
 from litevl.training.retrieval_model import plain, wrap
 
 from .adapted import AdaptedBlip
-from .task import RunConfig, Split, Task, run_task
+from .run import RunConfig, run_task
+from .task import Split, Task
 
 
 @dataclass(frozen=True)

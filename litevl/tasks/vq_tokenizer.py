@@ -20,13 +20,15 @@ from litevl.evaluation.report import show
 from litevl.evaluation.stamp import stamp_software
 from litevl.evilm.codebook import perplexity, usage
 from litevl.evilm.teacher import Teacher, load_teacher
+from litevl.evilm.vq_files import add_details, load_vq_tokenizer, save_vq_tokenizer
 from litevl.evilm.vq_objective import VQObjective
-from litevl.evilm.vq_tokenizer import VQTokenizer, VQTokenizerConfig, add_details, load_vq_tokenizer, save_vq_tokenizer
+from litevl.evilm.vq_tokenizer import VQTokenizer, VQTokenizerConfig
 from litevl.models import TokenBatch
 from litevl.training import TrainingConfig, preprocessing
 from litevl.training.caption_batches import CaptionBatches
 
-from .task import RunConfig, Split, Task, run_task
+from .run import RunConfig, run_task
+from .task import Split, Task
 
 TITLE = "VQ tokenizer"
 

@@ -12,7 +12,7 @@ from litevl.comparison import Cost
 from litevl.comparison.latency import Latency
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.retrieval import EvaluationConfig
-from litevl.tasks import RetrievalConfig, task
+from litevl.tasks import RetrievalConfig, run
 from litevl.training import RetrievalModelConfig, TrainingConfig
 
 
@@ -60,7 +60,7 @@ def test_every_family_trains_by_the_same_flags(config, capsys):
 def test_an_interrupted_ablation_goes_on(config, monkeypatch):
     one = replace(config, variants=("LiteVL",), seeds=(0,))
     with monkeypatch.context() as patch:
-        patch.setattr(task, "evaluate", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(run, "evaluate", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             ablation.main(one)
     assert set(ablation.main(one)) == {"frozen frame average", "LiteVL"}

@@ -18,9 +18,8 @@ from litevl.data import question_answering
 from litevl.data.question_answering import QuestionDataConfig, load_question_data
 from litevl.data.video import VideoError
 from litevl.evaluation.answering import QuestionEvaluationConfig
-from litevl.tasks import QuestionAnsweringConfig
+from litevl.tasks import QuestionAnsweringConfig, run
 from litevl.tasks import parse as parse_any
-from litevl.tasks import task as run
 from litevl.training import TrainingConfig
 from litevl.training.question_model import QuestionModelConfig
 

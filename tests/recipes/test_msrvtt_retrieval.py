@@ -21,10 +21,9 @@ from litevl.data.coverage import UnusableVideosError
 from litevl.data.retrieval import RetrievalDataConfig, load_retrieval_data
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.losses import RetrievalLossConfig
-from litevl.tasks import RetrievalConfig
+from litevl.tasks import RetrievalConfig, run
 from litevl.tasks import parse as parse_any
 from litevl.tasks import retrieval as task
-from litevl.tasks import task as run
 from litevl.training import RetrievalModelConfig, TrainingConfig, load_model
 
 RECIPE = Path(recipe.__file__)

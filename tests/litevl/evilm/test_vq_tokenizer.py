@@ -8,15 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from litevl.blip import CheckpointError
-from litevl.evilm.vq_tokenizer import (
-    CONFIG_NAME,
-    WEIGHTS_NAME,
-    VQTokenizer,
-    VQTokenizerConfig,
-    add_details,
-    load_vq_tokenizer,
-    save_vq_tokenizer,
-)
+from litevl.evilm.vq_files import CONFIG_NAME, WEIGHTS_NAME, add_details, load_vq_tokenizer, save_vq_tokenizer
+from litevl.evilm.vq_tokenizer import VQTokenizer, VQTokenizerConfig
 
 CONFIG = VQTokenizerConfig(
     image_size=24, patch_size=8, width=32, layers=2, heads=2, codes=24, code_dim=8, teacher="pixels"

@@ -1,6 +1,6 @@
 """What a run evaluated again says of the run that it was."""
 
-from litevl.tasks.task import compare
+from litevl.tasks.run import compare
 
 
 def metrics(fingerprint="f", **results):
