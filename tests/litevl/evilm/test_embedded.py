@@ -29,7 +29,6 @@ def test_the_pretrained_model_is_the_recipes():
     assert not describe_changes(record["pretraining"], vars(defaults.loss))
     assert record["training"]["steps"] == defaults.training.epochs * (1000 // defaults.training.batch_size)
     assert record["metrics"]["contrastive"]["t2v_r1"] > 45
-    assert record["metrics"]["order_accuracy"]["contrastive"] > 65
 
 
 def test_all_of_it_is_small_and_loads():
