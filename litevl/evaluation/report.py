@@ -103,7 +103,9 @@ def show_answers(metrics: Mapping[str, Any]) -> None:
     first = next(iter(results.values()))
     how = f"top {protocol['k']} by first token ranked" if protocol["inference"] == "rank" else "written"
     if protocol["head"] == "classifier":
-        how += " (frame average), by a classifier (the trained model)"
+        # The frozen BLIP has no classifier and ranks.
+        said = [f"{how} ({name})" if name == "frame average" else f"by a classifier ({name})" for name in results]
+        how = ", ".join(said)
     listed = f"{protocol['answers']} answers, {protocol['answer_source']}"
     caption = (
         f"{protocol['dataset']}: {first['coverage']}; all {first['questions']} questions count, {first['answered']} "

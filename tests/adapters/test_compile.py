@@ -14,7 +14,7 @@ from small_blip import make_blip
 from litevl.adapters import LiteVLConfig, plug, named_adapters
 from litevl.blip import load_tokenizer
 
-blip = make_blip(load_tokenizer(sys.argv[2]))
+blip = make_blip(load_tokenizer(sys.argv[2]), layers=2)
 plug(blip, LiteVLConfig(num_frames=4, scaling=sys.argv[3]), verbose=False)
 for _, adapter in named_adapters(blip):
     for p in adapter.parameters():
