@@ -26,7 +26,7 @@ def load_clip(
 
     Args:
         path: the file.
-        model: a plugged BLIP or a task model around one, which says how many frames and how large.
+        model: a plugged BLIP, a task model around one, or an E-ViLM, which says how many frames and how large.
         num_frames: how many, where the model does not say.
         image_size: side in pixels, where the model does not say.
         start: seconds into the file at which the clip begins.
@@ -39,7 +39,9 @@ def load_clip(
         VideoError: the file can't be read.
     """
     blip = getattr(model, "blip", model)
-    if blip is not None:
+    if hasattr(model, "num_frames"):
+        num_frames, image_size = num_frames or model.num_frames, image_size or model.image_size
+    elif blip is not None:
         from litevl.adapters import plugged_state
 
         state = plugged_state(blip)

@@ -105,6 +105,11 @@ class EViLM(nn.Module):
         return self.config.image_size
 
     @property
+    def num_frames(self) -> int:
+        """Frames of a clip."""
+        return self.config.num_frames
+
+    @property
     def embed_dim(self) -> int:
         """Width of the embeddings that are compared."""
         return self.config.embed_dim

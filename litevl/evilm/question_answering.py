@@ -37,6 +37,11 @@ class EViLMQuestionAnswering(nn.Module):
         """Side of the frames in pixels."""
         return self.model.image_size
 
+    @property
+    def num_frames(self) -> int:
+        """Frames of a clip."""
+        return self.model.num_frames
+
     def encode_video(self, pixels: Pixels) -> VideoFeatures:
         """Encodes preprocessed clips; a batch of images counts as clips of one frame."""
         return self.model.encode_video(pixels)

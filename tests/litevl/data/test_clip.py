@@ -10,6 +10,7 @@ from litevl.data.annotations import VideoCaptions
 from litevl.data.dataset import VideoDataset
 from litevl.data.preprocess import PreprocessConfig, normalize
 from litevl.data.video import VideoError
+from litevl.evilm import EViLMQuestionAnswering, load_evilm
 from litevl.models import VideoTextRetrieval
 
 
@@ -25,6 +26,10 @@ def test_it_is_what_evaluation_sees(path):
     assert torch.equal(load_clip(path, blip), expected)
     assert torch.equal(load_clip(str(path), VideoTextRetrieval(blip)), expected)
     assert torch.equal(load_clip(path, num_frames=6, image_size=48), expected)
+    evilm = load_evilm("embedded")
+    assert torch.equal(load_clip(path, evilm), expected)
+    assert torch.equal(load_clip(path, EViLMQuestionAnswering(evilm, 3)), expected)
+    assert load_clip(path, evilm, num_frames=2).shape == (2, 3, 48, 48)
     assert load_clip(path, blip, num_frames=3, image_size=32).shape == (3, 3, 32, 32)
     assert not torch.equal(load_clip(path, blip, start=0.5, end=1.0), expected)
 
