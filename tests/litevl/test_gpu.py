@@ -60,13 +60,14 @@ def test_training_steps_with_checkpointing(tokenizer, precision):
     pixels = torch.randn(4, 4, 3, 48, 48, device=accelerator.device)
     ids = torch.arange(4, device=accelerator.device)
     losses = []
-    for step in range(20):
+    for step in range(40):
         loss = objective(pixels, model.tokenize(TEXTS), ids, step=step, epochs_done=0.0)["loss"]
         accelerator.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
-    assert losses[-1] < losses[0]
+    # From when the queue is full: before, there is less to be told apart.
+    assert losses[-1] < losses[2]
 
 
 def test_compiles_with_inductor(tokenizer):
