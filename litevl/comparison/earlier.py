@@ -9,9 +9,10 @@ import dacite
 import torch
 
 from litevl.evilm import PretrainingLossConfig, PretrainingObjective, load_evilm, load_vq_tokenizer
-from litevl.evilm.files import EMBEDDED, EViLMFileError, folder_of, read_record
+from litevl.evilm.files import EViLMFileError, folder_of, read_record
 from litevl.evilm.teacher import load_teacher
 from litevl.evilm.vq_files import CONFIG_NAME as TOKENIZER_RECORD
+from litevl.evilm.vq_files import tokenizer_folder
 from litevl.evilm.vq_objective import VQObjective
 from litevl.tasks.evilm_pretraining import PretrainedModelConfig, load_targets
 from litevl.training.run_folder import METRICS_NAME, read_json
@@ -60,7 +61,7 @@ def _pretraining(source: str, embedded: str) -> list[Stage]:
         return [Stage("still pictures", name or str(folder), settings["steps"], pictures, None, took["seconds"])]
     stages = [_stage("pre-training", folder, name, record, lambda batch: _pretraining_flops(folder, record, batch))]
     if record.get("vision_targets") and before.get("target") == "codes":
-        place = EMBEDDED / "tokenizer" if before["tokenizer"] == "embedded" else Path(before["tokenizer"])
+        place = tokenizer_folder(before["tokenizer"])
         if (place / TOKENIZER_RECORD).is_file():
             named = "embedded, tokenizer" if before["tokenizer"] == "embedded" else ""
             told = read_json(place / TOKENIZER_RECORD)

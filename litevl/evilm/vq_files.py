@@ -15,6 +15,7 @@ from torch import Tensor
 from litevl.blip import CheckpointError
 from litevl.blip.checkpoint import name_some, read_tensors, require_finite
 
+from .files import EMBEDDED
 from .vq_tokenizer import VQTokenizer, VQTokenizerConfig
 
 CONFIG_NAME, WEIGHTS_NAME = "vq_tokenizer.json", "vq_tokenizer.safetensors"
@@ -73,13 +74,18 @@ def _replace_text(path: Path, text: str) -> None:
     os.replace(aside, path)
 
 
-def load_vq_tokenizer(folder: str | Path) -> VQTokenizer:
-    """Loads what `save_vq_tokenizer` wrote: in eval mode, frozen, on the CPU.
+def tokenizer_folder(source: str | Path) -> Path:
+    """The folder that a source names; "embedded" is the small one that ships."""
+    return EMBEDDED / "tokenizer" if str(source) == "embedded" else Path(source)
+
+
+def load_vq_tokenizer(source: str | Path) -> VQTokenizer:
+    """Loads what `save_vq_tokenizer` wrote, or "embedded": in eval mode, frozen, on the CPU.
 
     Raises:
         CheckpointError: a file is not there or damaged, or the two do not fit each other; names the file and the key.
     """
-    folder = Path(folder)
+    folder = tokenizer_folder(source)
     config, teacher_dim = _read_record(folder / CONFIG_NAME)
     path = folder / WEIGHTS_NAME
     tensors = read_tensors(path)

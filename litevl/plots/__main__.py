@@ -24,7 +24,6 @@ from litevl.data.annotations import VIDEO_EXTENSIONS
 from litevl.data.clip import load_clip
 from litevl.data.preprocess import normalize, resize_frames
 from litevl.data.video import VideoError, read_frames
-from litevl.evilm.files import EMBEDDED
 from litevl.evilm.vq_files import load_vq_tokenizer
 from litevl.models import VideoTextRetrieval
 from litevl.training import LoraSettings, RetrievalModelConfig, load_lora, load_model, preprocessing, read_json
@@ -99,7 +98,7 @@ def codes(
         rows: codes that are drawn.
         examples: patches of each.
     """
-    tokenizer = load_vq_tokenizer(EMBEDDED / "tokenizer" if folder == "embedded" else folder)
+    tokenizer = load_vq_tokenizer(folder)
     size = tokenizer.config.image_size
     place = videos or trained_on(folder) or ensure_corpus() / "videos"
     files = sorted(path for path in place.rglob("*") if path.suffix.lower().lstrip(".") in VIDEO_EXTENSIONS)

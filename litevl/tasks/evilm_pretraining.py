@@ -11,18 +11,16 @@ from torch import Tensor
 
 from litevl.adapters.fingerprint import digest_of
 from litevl.blip import load_tokenizer
-from litevl.data.clips import Clips
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.distributed import gather_objects
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.evilm.config import EViLMConfig
-from litevl.evilm.files import EMBEDDED, folder_of, load_evilm, read_architecture, save_evilm
+from litevl.evilm.files import folder_of, load_evilm, read_architecture, save_evilm
 from litevl.evilm.initial import load_text_weights, load_vision_weights
 from litevl.evilm.model import EViLM
 from litevl.evilm.pretraining import PretrainingLossConfig, PretrainingObjective
 from litevl.evilm.teacher import TeacherKind, load_teacher, resample_grid
 from litevl.evilm.vq_files import load_vq_tokenizer
-from litevl.evilm.vq_tokenizer import VQTokenizer
 from litevl.training import TrainingConfig
 
 from .evilm import TITLE, WholeEViLM, described
@@ -160,19 +158,12 @@ class EViLMPretraining(WholeEViLM, Retrieval):
 
         Each video with its first caption, masked as in training, the same at every evaluation.
         """
-        videos, config = self.data.splits[split], self.data.config
+        videos = self.data.splits[split]
         captions = {video.video_id: video.captions[0] for video in videos}
         places = {video.video_id: place for place, video in enumerate(videos)}
         objective = PretrainingObjective(model, self.config.loss, self._of, self.config.seed)
         sums: dict[str, list[tuple[float, int]]] = {}
-        clips = Clips(
-            videos,
-            self.data.folder,
-            **self.clip_options(model),
-            decoder=config.decoder,
-            sampling=config.sampling,
-            on_bad_video=config.on_bad_video,
-        )
+        clips = self.clips(model, videos)
         for names, pixels in clips:
             tokens = model.tokenize([captions[name] for name in names])
             hidden = objective.hide_each(tokens, pixels.shape[1], [places[name] for name in names])
@@ -234,7 +225,7 @@ def load_targets(config: PretrainedModelConfig, size: EViLMConfig, device: torch
 
         name = f"the features of {config.teacher} {config.teacher_source}"
         return Targets(features, teacher.dim, name, f"features {digest_of(teacher.state_dict())}")
-    tokenizer = load_embedded_tokenizer(config.tokenizer).to(device)
+    tokenizer = load_vq_tokenizer(config.tokenizer).to(device)
     own = tokenizer.config
     if (own.image_size, own.grid) != (size.image_size, size.grid):
         raise ValueError(
@@ -243,11 +234,6 @@ def load_targets(config: PretrainedModelConfig, size: EViLMConfig, device: torch
         )
     name = f"{own.codes} codes of {config.tokenizer} ({own.teacher})"
     return Targets(tokenizer.tokenize, own.codes, name, f"codes {digest_of(tokenizer.state_dict())}")
-
-
-def load_embedded_tokenizer(source: str) -> VQTokenizer:
-    """A VQ tokenizer from its folder, or the small one that ships."""
-    return load_vq_tokenizer(EMBEDDED / "tokenizer" if source == "embedded" else source)
 
 
 def run_evilm_pretraining(config: EViLMPretrainingConfig, name: str, command: str | None = None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from torch import nn
 
 from litevl.adapters import PoolingConfig
 from litevl.data.answers import AnswerList
-from litevl.data.clips import Clips
 from litevl.data.question_answering import QuestionAnsweringData, QuestionDataConfig, load_question_data
 from litevl.evaluation.answering import QuestionEvaluationConfig, answer_questions, respell, summarise_answers
 from litevl.evaluation.report import show_answers
@@ -88,14 +87,7 @@ class QuestionAnswering(Task):
         """Accuracy over all questions of the split and by type, with the ceiling of the list."""
         settings, data = self.config.evaluation, self.data
         videos = data.splits[split]
-        clips = Clips(
-            videos,
-            data.folder,
-            **self.clip_options(model),
-            decoder=data.config.decoder,
-            sampling=data.config.sampling,
-            on_bad_video=data.config.on_bad_video,
-        )
+        clips = self.clips(model, videos)
         asked = {video.video_id: video.questions for video in videos}
         said, came = answer_questions(
             model, asked, clips, data.answers, self.accelerator, settings, num_videos=clips.num_videos

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import tyro
 from torch import nn
 
-from litevl.data.clips import Clips
 from litevl.data.retrieval import Gallery, RetrievalData, RetrievalDataConfig, load_retrieval_data
 from litevl.evaluation.multiple_choice import choose_captions
 from litevl.evaluation.report import show_retrieval
@@ -103,14 +102,7 @@ class Retrieval(Task):
     def _choose(self, model: Any) -> dict[str, Any]:
         data = self.data
         there = [choice for choice in data.choices if data.folder.find(choice.key) is not None]
-        clips = Clips(
-            there,
-            data.folder,
-            **self.clip_options(model),
-            decoder=data.config.decoder,
-            sampling=data.config.sampling,
-            on_bad_video=data.config.on_bad_video,
-        )
+        clips = self.clips(model, there)
         every = {choice.video_id: choice for choice in data.choices}
         settings = self.config.evaluation
         return choose_captions(model, every, clips, self.accelerator, settings.pair_batch, clips.num_videos)

@@ -1,13 +1,15 @@
 """A task and its model: what of a run is its own."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from accelerate import Accelerator
 from torch import nn
 
+from litevl.data.annotations import VideoSource
+from litevl.data.clips import Clips
 from litevl.training import preprocessing
 from litevl.training.clip_batches import ClipBatches
 
@@ -122,6 +124,18 @@ class Task(ABC):
             "process": accelerator.process_index,
             "processes": accelerator.num_processes,
         }
+
+    def clips(self, model: Any, videos: Sequence[VideoSource]) -> Clips:
+        """This process's share of videos of the data, as the model takes them."""
+        settings = self.data.config
+        return Clips(
+            videos,
+            self.data.folder,
+            **self.clip_options(model),
+            decoder=settings.decoder,
+            sampling=settings.sampling,
+            on_bad_video=settings.on_bad_video,
+        )
 
     def for_card(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """What of the trained model's results the model card shows."""

@@ -13,7 +13,6 @@ from rich.table import Table
 from torch import Tensor
 
 from litevl.adapters.fingerprint import digest_of
-from litevl.data.clips import Clips
 from litevl.data.retrieval import RetrievalData, RetrievalDataConfig, load_retrieval_data
 from litevl.distributed import gather_objects
 from litevl.evaluation.report import show
@@ -153,18 +152,11 @@ class TokenizerTraining(Task):
     @torch.no_grad()
     def evaluate(self, model: VQTokenizer, split: Split) -> dict[str, Any]:
         """How far from the teacher, and how many of the codes are used, over all frames of a split."""
-        config, sums = self.data.config, [0.0, 0]
+        sums = [0.0, 0]
         objective = VQObjective(model, self.teacher, self.config.seed).eval()
         counts = torch.zeros(model.config.codes, dtype=torch.long)
         came: list[str] = []
-        clips = Clips(
-            self.data.splits[split],
-            self.data.folder,
-            **self.clip_options(model),
-            decoder=config.decoder,
-            sampling=config.sampling,
-            on_bad_video=config.on_bad_video,
-        )
+        clips = self.clips(model, self.data.splits[split])
         for names, pixels in clips:
             distance, ids = objective.measure(pixels)
             sums[0] += distance * len(names)
