@@ -8,8 +8,9 @@ from typing import Any
 import dacite
 import torch
 
+from litevl.blip import CheckpointError
 from litevl.evilm import PretrainingLossConfig, PretrainingObjective, load_evilm, load_vq_tokenizer
-from litevl.evilm.files import EViLMFileError, folder_of, read_record
+from litevl.evilm.files import folder_of, read_record
 from litevl.evilm.teacher import load_teacher
 from litevl.evilm.vq_files import CONFIG_NAME as TOKENIZER_RECORD
 from litevl.evilm.vq_files import tokenizer_folder
@@ -50,7 +51,7 @@ def earlier_stages(run: Run) -> list[Stage]:
 def _pretraining(source: str, embedded: str) -> list[Stage]:
     try:
         folder = folder_of(source, embedded)
-    except EViLMFileError:
+    except CheckpointError:
         return []
     record, name = read_record(folder), "" if source != "embedded" else f"embedded, {embedded}"
     before = record.get("start") or {}

@@ -1,7 +1,7 @@
 """E-ViLM, the compact baseline: its encoders, the VQ tokenizer whose codes it is pre-trained on, and its files."""
 
 from .config import FULL, SMALL, EViLMConfig
-from .files import EViLMFileError, load_evilm, save_evilm
+from .files import load_evilm, save_evilm
 from .model import EViLM
 from .pretraining import PretrainingLossConfig, PretrainingObjective
 from .question_answering import EViLMQuestionAnswering
@@ -13,7 +13,6 @@ __all__ = [
     "SMALL",
     "EViLM",
     "EViLMConfig",
-    "EViLMFileError",
     "EViLMQuestionAnswering",
     "PretrainingLossConfig",
     "PretrainingObjective",

@@ -20,13 +20,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from litevl.blip import CheckpointError
 from litevl.comparison import compare
 from litevl.data.question_answering import QuestionDataConfig
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.answering import QuestionEvaluationConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.evilm import EViLMConfig, PretrainingLossConfig, VQTokenizerConfig, load_evilm
-from litevl.evilm.files import EViLMFileError
 from litevl.tasks import parse
 from litevl.tasks.evilm import EViLMModelConfig, EViLMQuestionAnsweringConfig, EViLMRetrievalConfig
 from litevl.tasks.evilm_pretraining import EViLMPretrainingConfig, PretrainedModelConfig
@@ -254,7 +254,7 @@ def test_misfits_are_named(made, tmp_path):
     with pytest.raises(ValueError, match=r"tokenizer: expected one of frames of 32 px and 2 x 2 patches.* 4 x 4"):
         evilm_pretrain.main(replace(config, model=other, output_dir=tmp_path / "a"))
     start = EViLMModelConfig(str(tmp_path / "nowhere"))
-    with pytest.raises(EViLMFileError, match="nowhere"):
+    with pytest.raises(CheckpointError, match="nowhere"):
         evilm_retrieval.main(replace(configs["retrieval"], model=start, output_dir=tmp_path / "b"))
     with pytest.raises(ValueError, match="chooses from the list of answers"):
         replace(configs["qa"], evaluation=QuestionEvaluationConfig(inference="generate"))

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from litevl.adapters.time_axis import resample_frames
-from litevl.evilm import EViLM, EViLMConfig, EViLMFileError, EViLMQuestionAnswering, files, load_evilm, save_evilm
+from litevl.blip import CheckpointError
+from litevl.evilm import EViLM, EViLMConfig, EViLMQuestionAnswering, files, load_evilm, save_evilm
 from litevl.models.interfaces import QuestionModel, RetrievalModel
 
 SIZES = EViLMConfig(
@@ -206,7 +207,7 @@ def test_heads_of_another_task_are_left_aside(tokenizer, tmp_path):
     files.load_classifier(again.classifier, tmp_path / "run")
     for name, value in answering.classifier.state_dict().items():
         assert torch.equal(again.classifier.state_dict()[name], value), name
-    with pytest.raises(EViLMFileError, match=r"expected \(4,.*\), got \(5,.*\)"):
+    with pytest.raises(CheckpointError, match=r"expected \(4,.*\), got \(5,.*\)"):
         files.load_classifier(EViLMQuestionAnswering(model, 4).classifier, tmp_path / "run")
 
 
@@ -233,7 +234,7 @@ def test_a_head_for_other_labels_of_the_same_number_is_fresh(tokenizer, tmp_path
 def test_a_head_that_is_lost_is_named(tokenizer, tmp_path):
     save_evilm(made(tokenizer, vision_targets=7), tmp_path / "run")
     edited_weights(tmp_path / "run", **{"pretraining.patches.weight": None})
-    with pytest.raises(EViLMFileError, match=rf"{WEIGHTS}: pretraining.patches.weight: expected \(7, 48\), got nothi"):
+    with pytest.raises(CheckpointError, match=rf"{WEIGHTS}: .* pretraining.patches.weight: expected \(7, 48\), got n"):
         load_evilm(tmp_path / "run", vision_targets=7)
 
 
@@ -260,23 +261,26 @@ def edited_weights(folder, **changes):
 
 
 DAMAGES = {
-    "cut off": (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:5000]), rf"{WEIGHTS}: expected the w"),
-    "no weights": (lambda f: (f / WEIGHTS).unlink(), rf"{WEIGHTS}: expected the weights"),
+    "cut off": (
+        lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:5000]),
+        rf"{WEIGHTS}: .* whole",
+    ),
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), rf"{WEIGHTS}, found nothing"),
     "lacking": (
         lambda f: edited_weights(f, **{"fusion_norm.bias": None}),
-        rf"{WEIGHTS}: fusion_norm.bias: expected \(48,\), got nothing",
+        rf"{WEIGHTS}: .* fusion_norm.bias: expected \(48,\), got nothing",
     ),
     "time lacking": (
         lambda f: edited_weights(f, **{"video_encoder.time": None}),
-        rf"{WEIGHTS}: video_encoder.time: expected \(5, 32\), got nothing",
+        rf"{WEIGHTS}: .* video_encoder.time: expected \(5, 32\), got nothing",
     ),
     "foreign": (
         lambda f: edited_weights(f, **{"another.weight": torch.zeros(2)}),
-        rf"{WEIGHTS}: another.weight: expected nothing, got \(2,\)",
+        rf"{WEIGHTS}: .* another.weight: expected nothing, got \(2,\)",
     ),
     "other shape": (
         lambda f: edited_weights(f, **{"match_head.weight": torch.zeros(3, 48)}),
-        rf"{WEIGHTS}: match_head.weight: expected \(2, 48\), got \(3, 48\)",
+        rf"{WEIGHTS}: .* match_head.weight: expected \(2, 48\), got \(3, 48\)",
     ),
     "not JSON": (lambda f: (f / "evilm.json").write_text("{"), r"evilm.json: expected the JSON file of an E-ViLM"),
     "a list": (lambda f: (f / "evilm.json").write_text("[1]"), r"evilm.json: expected .* object, got list"),
@@ -293,7 +297,7 @@ DAMAGES = {
     "no words": (lambda f: (f / "vocab.txt").unlink(), r"there is nothing at '.*vocab.txt'"),
     "other words": (
         lambda f: (f / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "dog"])),
-        rf"{WEIGHTS}: text_encoder.embeddings.word_embeddings.weight: expected \(8, 48\), got \(24, 48\)",
+        rf"{WEIGHTS}: .* text_encoder.embeddings.word_embeddings.weight: expected \(8, 48\), got \(24, 48\)",
     ),
 }
 
@@ -315,8 +319,8 @@ def test_damaged_and_foreign_files_are_named(damage, whole, tmp_path):
 
 
 def test_sources_without_an_evilm(tmp_path, monkeypatch):
-    with pytest.raises(EViLMFileError, match=r"none: expected 'embedded' or the folder of an E-ViLM.*found none"):
+    with pytest.raises(CheckpointError, match=r"none: expected 'embedded' or the folder of an E-ViLM.*found none"):
         load_evilm(tmp_path / "none")
     monkeypatch.setattr(files, "EMBEDDED", tmp_path / "not shipped")
-    with pytest.raises(EViLMFileError, match=r"embedded: expected .* as recipes/evilm_pretrain.py writes it"):
+    with pytest.raises(CheckpointError, match=r"embedded: expected .* as recipes/evilm_pretrain.py writes it"):
         load_evilm("embedded")

@@ -149,7 +149,7 @@ def rename(tensors):
 WRONG = {
     "no folder": (lambda folder: (folder / CONFIG_NAME).unlink(), r"vq_tokenizer\.json.*give the folder"),
     "no JSON": (lambda folder: (folder / CONFIG_NAME).write_text("{"), r"vq_tokenizer\.json"),
-    "a list": (lambda folder: (folder / CONFIG_NAME).write_text("[]"), r"vq_tokenizer\.json.*config.*missing"),
+    "a list": (lambda folder: (folder / CONFIG_NAME).write_text("[]"), r"vq_tokenizer\.json.* object, got list"),
     "other version": (lambda folder: change_json(folder, format_version=9), r"vq_tokenizer\.json.*format_version 1"),
     "width of words": (lambda folder: change_json(folder, teacher_dim="20"), r"vq_tokenizer\.json.*teacher_dim.*'20'"),
     "unknown setting": (lambda folder: change_config(folder, depth=3), r"vq_tokenizer\.json: config.*depth"),
@@ -159,10 +159,16 @@ WRONG = {
     "no config": (lambda folder: change_json(folder, config=None), r"vq_tokenizer\.json: config"),
     "no weights": (lambda folder: (folder / WEIGHTS_NAME).unlink(), r"vq_tokenizer\.safetensors"),
     "damaged": (lambda folder: (folder / WEIGHTS_NAME).write_bytes(b"x" * 99), r"vq_tokenizer\.safetensors"),
-    "missing": (lambda folder: change_tensors(folder, rename), r"vq_tokenizer\.safetensors: 1 of .* norm\.bias"),
-    "unknown": (lambda folder: change_tensors(folder, lambda t: t.update(more=t["positions"] + 1)), r"others: more"),
-    "codes": (lambda folder: change_config(folder, codes=9), r"codebook\.codes .*\(24, 8\) for .*\(9, 8\)"),
-    "float16": (lambda folder: change_tensors(folder, lambda t: t.update(positions=t["positions"].half())), "float16"),
+    "missing": (
+        lambda folder: change_tensors(folder, rename),
+        r"vq_tokenizer\.safetensors: .* norm\.bias: .* got nothing",
+    ),
+    "unknown": (
+        lambda folder: change_tensors(folder, lambda t: t.update(more=t["positions"] + 1)),
+        r"more: expected nothing",
+    ),
+    "codes": (lambda folder: change_config(folder, codes=9), r"codebook\.codes: expected \(9, 8\), got \(24, 8\)"),
+    "no entries": (lambda folder: (folder / CONFIG_NAME).write_text("{}"), r"vq_tokenizer\.json.*config.*missing"),
     "not finite": (lambda folder: change_tensors(folder, lambda t: t["positions"].fill_(torch.nan)), "finite.*pos"),
 }
 

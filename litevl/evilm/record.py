@@ -1,0 +1,71 @@
+"""A model's folder: tensors, and beside them a JSON record of its sizes and of how it came about.
+
+What is written replaces an older file whole; what is read is checked, and named where it does not fit.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from litevl.blip import CheckpointError
+from litevl.blip.checkpoint import name_some, require_finite
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file aside first, so that it is there whole or not at all."""
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """The same for tensors, as safetensors."""
+    aside = path.with_name(f".{path.name}")
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    save_file(whole, aside, metadata={"format": "pt"})
+    os.replace(aside, path)
+
+
+def read_record(path: Path, what: str) -> dict[str, Any]:
+    """The record of `what`, such as "an E-ViLM".
+
+    Raises:
+        CheckpointError: the file is not there, or is not a JSON object.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: expected the JSON file of {what} ({error}); give the folder of one") from error
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{path}: expected the JSON file of {what}, an object, got {type(record).__name__}")
+    return record
+
+
+def require_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
+    """Refuses tensors that are not a model's, all of them and no others.
+
+    Args:
+        tensors: as read.
+        expected: the model's own.
+        path: their file.
+
+    Raises:
+        CheckpointError: names those that are missing, unknown, of another shape or not finite.
+    """
+    wrong = [
+        f"{name}: expected {_shape(expected.get(name))}, got {_shape(tensors.get(name))}"
+        for name in sorted(expected.keys() | tensors.keys())
+        if _shape(expected.get(name)) != _shape(tensors.get(name))
+    ]
+    if wrong:
+        raise CheckpointError(f"{path}: not the tensors of the sizes in the JSON file beside it: {name_some(wrong)}")
+    require_finite(tensors, str(path))
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else str(tuple(tensor.shape))
