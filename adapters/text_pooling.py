@@ -54,7 +54,7 @@ def pooled_rows(
 
 
 def text_weights(
-    rows: Float[Tensor, "pairs rows dim"], text: Float[Tensor, "pairs dim"], tau: float
+    rows: Float[Tensor, "#pairs rows dim"], text: Float[Tensor, "pairs dim"], tau: float
 ) -> Float[Tensor, "pairs rows"]:
     """`rows * softmax(cos(row, text) / tau)`: weights with mean one, so that uniform weights change nothing."""
     # A product and a sum rather than a matrix product, which autocast would round to eight bits before the softmax.
@@ -63,7 +63,7 @@ def text_weights(
 
 
 def pooling_weights(
-    rows: tuple[Float[Tensor, "pairs time dim"], Float[Tensor, "pairs patches dim"]],
+    rows: tuple[Float[Tensor, "#pairs time dim"], Float[Tensor, "#pairs patches dim"]],
     text: Float[Tensor, "pairs text_dim"],
     project: torch.nn.Module | None,
     config: PoolingConfig,
@@ -71,14 +71,14 @@ def pooling_weights(
     """What each text multiplies its video's pooled rows by: `T gf` of the frames and `N gs` of the patch positions.
 
     Args:
-        rows: what `pooled_rows` gives.
+        rows: what `pooled_rows` gives, of each pair's video or of one video for all.
         text: each pair's text, in the space where the comparison is made.
         project: maps video rows into that space; None where the text lives in the width of the rows.
         config: the options; all weights are one unless `mode` is "text".
     """
     frames, positions = rows
     if config.mode != "text":
-        return frames.new_ones(frames.shape[:2]), positions.new_ones(positions.shape[:2])
+        return frames.new_ones(len(text), frames.shape[1]), positions.new_ones(len(text), positions.shape[1])
     if project is not None:
         frames, positions = project(frames), project(positions)
     return text_weights(frames, text, config.tau), text_weights(positions, text, config.tau)

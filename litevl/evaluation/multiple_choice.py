@@ -46,8 +46,8 @@ def choose_captions(
             with accelerator.autocast():
                 video, text = model.encode_video(pixels), model.encode_text(texts)
                 matched = [
-                    model.match_pairs(text[some], video[row[some]])[:, 1].float()
-                    for some in torch.arange(len(texts), device=pixels.device).split(pair_batch)
+                    model.match_video(text[row == number], video[number : number + 1], pair_batch)[:, 1].float()
+                    for number in range(len(names))
                 ]
             similar = (text.embed.float() * video.embed.float()[row]).sum(dim=-1)
             both = torch.cat(matched) + similar

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from litevl.metrics import intervals_of_ranks, metrics_of_ranks, ranks
+from litevl.metrics import intervals_of_ranks, metrics_of_ranks
 
-from .scoring import Scores
+from .scoring import Kind, Scores
 
 
 @dataclass(frozen=True)
@@ -19,31 +19,15 @@ class EvaluationConfig:
     """Candidates of each query that are re-ranked by matching; 0 leaves re-ranking out. BLIP uses 128."""
     batch_size: int = 16
     """Clips encoded at a time."""
-    pair_batch: int = 64
-    """Pairs of text and video matched at a time."""
+    pair_batch: int = 256
+    """Texts matched with a video at a time."""
     bootstrap: int = 0
     """Resamples of a bootstrap over queries; with 1000, say, each metric gets a 95% interval."""
     workers: int = 2
     """Processes that decode."""
 
 
-def ranks_of(scores: Scores) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Ranks of every text and of every video, per kind of score.
-
-    Returns:
-        `contrastive` and `reranked`, each with the ranks of the texts' videos (t2v) and of the videos' texts (v2t).
-    """
-    matrices = {
-        "contrastive": (scores.contrastive, scores.contrastive),
-        "reranked": (scores.reranked_t2v, scores.reranked_v2t),
-    }
-    return {
-        kind: (
-            ranks(t2v, scores.text_ids, scores.video_ids),
-            ranks(v2t.T, scores.video_ids, scores.text_ids),
-        )
-        for kind, (t2v, v2t) in matrices.items()
-    }
+KINDS: tuple[Kind, ...] = ("contrastive", "reranked")
 
 
 def summarise(scores: Scores, groups: Mapping[str, str], bootstrap: int = 0, seed: int = 0) -> dict[str, Any]:
@@ -59,7 +43,8 @@ def summarise(scores: Scores, groups: Mapping[str, str], bootstrap: int = 0, see
         `contrastive` and `reranked` metrics, named with their direction, in percent.
     """
     result: dict[str, Any] = {}
-    for kind, (t2v, v2t) in ranks_of(scores).items():
+    for kind in KINDS:
+        t2v, v2t = scores.ranks(kind)
         metrics: dict[str, Any] = dict(metrics_of_ranks(t2v, v2t))
         of_text = np.array([groups.get(name, "") for name in scores.text_ids])
         if len(names := sorted(set(of_text.tolist()) - {""})) > 1:
@@ -86,12 +71,11 @@ def order_accuracy(scores: Scores, pairs: Sequence[tuple[str, str]]) -> dict[str
     row = {name: index for index, name in reversed(list(enumerate(scores.text_ids)))}
     usable = [(a, b) for a, b in pairs if a in column and b in column and a in row and b in row]
     result: dict[str, float] = {}
-    for kind, matrix in (("contrastive", scores.contrastive), ("reranked", scores.reranked_v2t)):
-        margins = [
-            matrix[row[own], column[own]] - matrix[row[other], column[own]]
-            for a, b in usable
-            for own, other in ((a, b), (b, a))
-        ]
-        if margins:
-            result[kind] = 100 * float(np.mean([0.5 if margin == 0 else float(margin > 0) for margin in margins]))
+    for kind in KINDS:
+        right = []
+        for own, other in ((own, other) for pair in usable for own, other in (pair, pair[::-1])):
+            true, false = (scores.of_video(kind, column[own], row[name]) for name in (own, other))
+            right.append(0.5 if true == false else float(true > false))
+        if right:
+            result[kind] = 100 * float(np.mean(right))
     return result

@@ -163,7 +163,13 @@ class EViLM(nn.Module):
 
     def match(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "texts videos"]:
         """The probability that text and video match, for every text with every video."""
-        return match_all(self.match_pairs, text, video)
+        return match_all(self.match_video, text, video)
+
+    def match_video(self, text: TextFeatures, video: VideoFeatures, pair_batch: int = 256) -> Float[Tensor, "texts 2"]:
+        """The logits of `match_pairs` for every text with one video (features of length one), some texts at a time."""
+        place = torch.zeros(len(text), dtype=torch.long, device=text.embed.device)
+        parts = torch.arange(len(text), device=place.device).split(pair_batch)
+        return torch.cat([self.match_pairs(text[some], video[place[some]]) for some in parts])
 
     def match_pairs(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs 2"]:
         """Matching logits (no match, match) of text i with video i."""

@@ -81,20 +81,17 @@ def video_memory(
 
 
 def match_all(
-    match_pairs: Callable[[TextFeatures, VideoFeatures], Tensor], text: TextFeatures, video: VideoFeatures
+    match_video: Callable[[TextFeatures, VideoFeatures], Tensor], text: TextFeatures, video: VideoFeatures
 ) -> Float[Tensor, "texts videos"]:
-    """The probability that text and video match, for every text with every video, a video at a time.
+    """The probability that text and video match, for every text with every video.
 
     Args:
-        match_pairs: logits (no match, match) of text i with video i.
+        match_video: logits (no match, match) of every text with one video.
         text: every text.
         video: every video.
     """
-    columns = []
-    for index in range(len(video)):
-        one = torch.full((len(text),), index, device=text.embed.device)
-        columns.append(match_pairs(text, video[one]).float().softmax(dim=-1)[:, 1])
-    return torch.stack(columns, dim=1)
+    columns = [match_video(text, video[index : index + 1]) for index in range(len(video))]
+    return torch.stack([column.float().softmax(dim=-1)[:, 1] for column in columns], dim=1)
 
 
 def whole(memory: Float[Tensor, "pairs memory dim"]) -> Int[Tensor, "pairs memory"]:

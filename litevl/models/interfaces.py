@@ -45,6 +45,9 @@ class RetrievalModel(Protocol):
     def match_pairs(self, text: TextFeatures, video: VideoFeatures, /) -> Float[Tensor, "pairs 2"]:
         """Logits (no match, match) of text i with video i."""
 
+    def match_video(self, text: TextFeatures, video: VideoFeatures, /, pair_batch: int) -> Float[Tensor, "texts 2"]:
+        """The same of every text with one video (features of length one), some texts at a time."""
+
     def temperature(self) -> Float[Tensor, ""]:
         """The contrastive temperature."""
 

@@ -26,6 +26,7 @@ from .encoding import (
     with_first,
 )
 from .features import TextFeatures, TokenBatch, VideoFeatures
+from .matching import first_token_states, project_rows
 
 TEMPERATURE_RANGE = (0.001, 0.5)  # the clamp of BLIP's own training
 
@@ -150,7 +151,28 @@ class VideoTextRetrieval(nn.Module):
 
     def match(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "texts videos"]:
         """The probability that text and video match, for every text with every video."""
-        return match_all(self.match_pairs, text, video)
+        return match_all(self.match_video, text, video)
+
+    def match_video(self, text: TextFeatures, video: VideoFeatures, pair_batch: int = 256) -> Float[Tensor, "texts 2"]:
+        """The logits of `match_pairs` for every text with one video, in a fraction of the time; without dropout.
+
+        Args:
+            text: every text.
+            video: the one video, as features of length one.
+            pair_batch: texts that are matched at a time.
+        """
+        frames_and_positions = pooled_rows(video.patches)
+        own = video.memory if self.pooling.keep_tokens else video.rows[:, :1]
+        added = [] if self.pooling.mode == "none" else [pooled[0] for pooled in frames_and_positions]
+        encoder = self.blip.text_encoder
+        projected = project_rows(encoder, torch.cat([own[0], *added]))
+        states = []
+        for some in (text[start : start + pair_batch] for start in range(0, len(text), pair_batch)):
+            weights = pooling_weights(frames_and_positions, *self._compared_in(some), self.pooling)
+            of_rows = torch.cat(weights, dim=1).to(video.rows.dtype) if added else own.new_ones(len(some), 0)
+            tokens = TokenBatch(with_first(some.tokens.input_ids, self.enc_token_id), some.tokens.attention_mask)
+            states.append(first_token_states(encoder, tokens, projected, of_rows))
+        return self._project("itm_head", torch.cat(states))
 
     def match_pairs(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs 2"]:
         """ITM logits (no match, match) of text i with video i.
