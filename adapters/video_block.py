@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .adapter import CONTAINER, Adapter, Position
+from .spatial_attention import attend
 from .vision_encoder import Layout
 
 
@@ -68,10 +69,8 @@ def _video_forward(
         return block.drop_path(residual.unflatten(0, (-1, num_frames))).flatten(0, 1)
 
     tokens = run("before block", tokens)
-    attended = getattr(block, layout.attention)(
-        run("before attention", getattr(block, layout.norm1)(tokens)), **options
-    )
-    attended = attended[0] if isinstance(attended, tuple) else attended
+    normed = run("before attention", getattr(block, layout.norm1)(tokens))
+    attended = attend(getattr(block, layout.attention), layout, normed, options)
     tokens = run("before mlp", tokens + drop_path(run("after attention", attended)))
     normed = getattr(block, layout.norm2)(tokens)
     residual = block.mlp(normed)

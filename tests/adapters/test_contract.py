@@ -171,7 +171,8 @@ def test_fresh_with_frame_cls_equals_frame_wise_blip_for_any_clip(blip, clips, c
     plug(blip, config, verbose=False)
     frames = encode(blip, clips.flatten(0, 1)).unflatten(0, (2, FRAMES))
     rows = encode(blip, clips)
-    assert torch.equal(rows[:, 1:], frames.flatten(1, 2))
+    # Not bit for bit: clips take the fused attention.
+    assert torch.allclose(rows[:, 1:], frames.flatten(1, 2), atol=1e-5)
     assert torch.allclose(rows[:, 0], frames[:, :, 0].mean(dim=1), atol=1e-6)
 
 
