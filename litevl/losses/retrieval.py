@@ -5,6 +5,7 @@ options (arXiv 2201.12086). Under DistributedDataParallel n processes with a bat
 a batch of n*b.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -21,6 +22,9 @@ from .contrastive import contrastive_loss
 from .matching import hard_negatives, matching_loss
 from .momentum import MomentumCopy
 from .queue import FeatureQueue
+
+Features = tuple[VideoFeatures, TextFeatures]
+"""Of a batch of clips with their texts."""
 
 
 @dataclass(frozen=True)
@@ -85,23 +89,56 @@ class RetrievalObjective(nn.Module):
         Returns:
             `loss`, and its parts `vtc` and `vtm` where they take part.
         """
+        self.begin_step()
+        tokens = pad_alike(tokens)
+        teacher, (video, text) = self.teach(pixels, tokens), self.model(pixels, tokens)
+        losses = dict(self.terms(video, text, video_ids, teacher, step, epochs_done))
+        weighted = [self.weight(name) * value for name, value in losses.items()]
+        return {"loss": torch.stack(weighted).sum(), **{name: value.detach() for name, value in losses.items()}}
+
+    def begin_step(self) -> None:
+        """What comes before the batch of a training step: the temperature's clamp, the momentum copy's move."""
         if self.training:
             self.model.clamp_temperature()
-        tokens = pad_alike(tokens)
-        teacher = None
-        if self.momentum is not None:
-            if self.training:
+            if self.momentum is not None:
                 self.momentum.update(cast(nn.Module, self.model))
-            teacher = self.momentum(self.model, pixels, tokens)
-        video, text = self.model(pixels, tokens)
+
+    def teach(self, pixels: Tensor, tokens: TokenBatch) -> Features | None:
+        """What the momentum copy makes of a batch; None without one."""
+        return None if self.momentum is None else self.momentum(self.model, pixels, tokens)
+
+    def weight(self, name: str) -> float:
+        """Of a part of the objective."""
+        return getattr(self.config, f"{name}_weight")
+
+    def terms(
+        self,
+        video: VideoFeatures,
+        text: TextFeatures,
+        video_ids: Int[Tensor, "batch"],
+        teacher: Features | None,
+        step: int,
+        epochs_done: float,
+        rows: int | None = None,
+    ) -> Iterator[tuple[str, Tensor]]:
+        """The parts of the objective of an encoded batch, by name.
+
+        Args:
+            video: the batch's.
+            text: likewise, padded alike on every process.
+            video_ids: as in `forward`.
+            teacher: what `teach` made of it.
+            step: as in `forward`.
+            epochs_done: likewise.
+            rows: clips to match at a time. The matching loss then comes as a sum of terms, of which each must be
+                backpropagated before the next is asked for, so that the activations of one are held at a time.
+        """
         ids = gather_rows(video_ids)
-        losses = {}
         if self.config.vtc_weight:
-            losses["vtc"] = self._contrastive(video, text, video_ids, ids, teacher, epochs_done)
+            yield "vtc", self._contrastive(video, text, video_ids, ids, teacher, epochs_done)
         if self.config.vtm_weight:
-            losses["vtm"] = self._matching(video, text, video_ids, ids, step)
-        weighted = [getattr(self.config, f"{name}_weight") * value for name, value in losses.items()]
-        return {"loss": torch.stack(weighted).sum(), **{name: value.detach() for name, value in losses.items()}}
+            for value in self._matching(video, text, video_ids, ids, step, rows or len(video)):
+                yield "vtm", value
 
     def _contrastive(
         self,
@@ -109,7 +146,7 @@ class RetrievalObjective(nn.Module):
         text: TextFeatures,
         own_ids: Tensor,
         ids: Tensor,
-        teacher: tuple[VideoFeatures, TextFeatures] | None,
+        teacher: Features | None,
         epochs_done: float,
     ) -> Tensor:
         source_video, source_text = (video, text) if teacher is None else teacher
@@ -130,21 +167,69 @@ class RetrievalObjective(nn.Module):
             self.queue.push(videos, texts, ids)
         return loss
 
-    def _matching(self, video: VideoFeatures, text: TextFeatures, own_ids: Tensor, ids: Tensor, step: int) -> Tensor:
+    def _matching(
+        self, video: VideoFeatures, text: TextFeatures, own_ids: Tensor, ids: Tensor, step: int, rows: int
+    ) -> Iterator[Tensor]:
         whole = self.config.negatives == "all" and world_size() > 1
         videos, texts, row_ids = (*_gather(video, text), ids) if whole else (video, text, own_ids)
+        cut = Cut(videos, texts) if rows < len(video) and whole else None
+        if cut is not None:
+            videos, texts = cut.features
         # Every process draws the negatives of the whole batch from one seed and keeps its own rows.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step + (0 if whole else 7919 * rank()))
         logits = (self.model.similarity(texts, videos) / self.model.temperature()).detach()
         own = slice(rank() * len(video), (rank() + 1) * len(video)) if whole else slice(None)
         wrong_video, has_video = hard_negatives(logits, row_ids, row_ids, generator)
         wrong_text, has_text = hard_negatives(logits.T, row_ids, row_ids, generator)
-        pairs_text = TextFeatures.cat([text, text, texts[wrong_text[own]]])
-        pairs_video = VideoFeatures.cat([video, videos[wrong_video[own]], video])
-        true = torch.ones_like(own_ids)
-        labels = torch.cat([true, torch.zeros_like(true), torch.zeros_like(true)])
-        keep = torch.cat([true.bool(), has_video[own], has_text[own]])
-        return matching_loss(self.model.match_pairs(pairs_text, pairs_video), labels, keep)
+        wrong_video, wrong_text, has_video, has_text = (
+            each[own] for each in (wrong_video, wrong_text, has_video, has_text)
+        )
+        pairs = len(video) + has_video.sum() + has_text.sum()
+        for some in torch.arange(len(video), device=own_ids.device).split(rows):
+            few_texts, few_videos = (text, video) if rows >= len(video) else (text[some], video[some])
+            pairs_text = TextFeatures.cat([few_texts, few_texts, texts[wrong_text[some]]])
+            pairs_video = VideoFeatures.cat([few_videos, videos[wrong_video[some]], few_videos])
+            true = torch.ones_like(some)
+            labels = torch.cat([true, torch.zeros_like(true), torch.zeros_like(true)])
+            keep = torch.cat([true.bool(), has_video[some], has_text[some]])
+            logits = self.model.match_pairs(pairs_text, pairs_video)
+            yield matching_loss(logits, labels, keep) * (keep.sum() / pairs)
+        if cut is not None:
+            cut.hand_back()
+
+
+class Cut:
+    """Features cut off from what made them: gradients gather on the copies until they are handed back, all in one.
+
+    Args:
+        video: as made, or as made without gradient.
+        text: likewise.
+    """
+
+    def __init__(self, video: VideoFeatures, text: TextFeatures):
+        self.made = tensors_of(video, text)
+        self.copies = [tensor.detach().requires_grad_() for tensor in self.made]
+        rows, embed, hidden, text_embed = self.copies
+        self.features: Features = (
+            VideoFeatures(rows, embed, video.num_frames, video.cls),
+            TextFeatures(text.tokens, hidden, text_embed),
+        )
+
+    def hand_back(self) -> None:
+        """Backpropagates what has gathered through what was made with gradient."""
+        backpropagate(self.made, [copy.grad for copy in self.copies])
+
+
+def tensors_of(video: VideoFeatures, text: TextFeatures) -> list[Tensor]:
+    """What gradients reach of the features of a batch."""
+    return [video.rows, video.embed, text.hidden, text.embed]
+
+
+def backpropagate(made: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    """Backpropagates the gradient of each tensor, where there is one and the tensor was made with gradient."""
+    pairs = zip(made, gradients, strict=True)
+    both = [(tensor, gradient) for tensor, gradient in pairs if tensor.requires_grad and gradient is not None]
+    torch.autograd.backward([tensor for tensor, _ in both], [gradient for _, gradient in both])
 
 
 def pad_alike(tokens: TokenBatch) -> TokenBatch:

@@ -14,11 +14,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from tqdm import tqdm
 
 from .checkpoint import Progress, save_state
+from .gradient_cache import cached_gradients, require_cacheable
 from .launch import Precision, Tracker, log_metrics
 from .run_folder import RunFolder
 
@@ -36,7 +37,9 @@ class TrainingConfig:
     batch_size: int = 64
     """Clips per optimizer step, over all processes and micro-batches together."""
     accumulation: int = 1
-    """Micro-batches per step; each is its own contrastive batch, so accumulation adds no negatives."""
+    """Micro-batches per step; each is its own contrastive batch, so that alone adds no negatives."""
+    gradient_cache: bool = False
+    """Contrast all clips of a step with each other, across its micro-batches; retrieval only, and each is encoded twice."""
     lr: float = 1e-4
     """Peak learning rate. Fresh adapters want 1e-4 to 1e-3; a whole BLIP about 1e-5."""
     weight_decay: float = 0.05
@@ -147,13 +150,15 @@ def fit(
 
     Raises:
         LossNotFinite: names the step and the samples; the state of the epoch before stays on disk.
-        ValueError: if an epoch has less than one batch.
+        ValueError: if an epoch has less than one batch, or the objective's gradient can't be cached.
     """
     steps_per_epoch = batches.per_epoch // config.accumulation
     if steps_per_epoch == 0 and config.epochs:
         raise ValueError(
             f"an epoch has fewer clips than one batch of {config.batch_size}; lower batch_size or add training videos"
         )
+    if config.gradient_cache:
+        require_cacheable(accelerator.unwrap_model(objective), accelerator)
     total = steps_per_epoch * config.epochs
     bar = tqdm(total=total, initial=progress.step, unit="step", desc="train", disable=not accelerator.is_main_process)
     with bar:
@@ -192,18 +197,31 @@ def _step(
     epochs_done: float,
     seed: int,
 ) -> dict[str, float]:
-    sums: dict[str, float] = {}
-    for part, batch in enumerate(parts):
+    def seed_part(part: int) -> None:
         number = step * config.accumulation + part
         torch.manual_seed(seed * 1_000_003 + number * accelerator.num_processes + accelerator.process_index)
-        with nullcontext() if part == len(parts) - 1 else accelerator.no_sync(objective):
-            losses = objective(**batch.inputs, step=number, epochs_done=epochs_done)
-            if not torch.isfinite(losses["loss"]):
-                names = ", ".join(batch.names)
-                raise LossNotFinite(f"the loss is {losses['loss'].item()} at step {step}; its samples: {names}")
-            accelerator.backward(losses["loss"] / len(parts))
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(parts)
+
+    def require_finite(loss: Tensor, batches: Sequence[Batch]) -> None:
+        if not torch.isfinite(loss):
+            names = ", ".join(name for batch in batches for name in batch.names)
+            raise LossNotFinite(f"the loss is {loss.item()} at step {step}; its samples: {names}")
+
+    sums: dict[str, float] = {}
+    if config.gradient_cache:
+        bare, inputs = accelerator.unwrap_model(objective), [batch.inputs for batch in parts]
+        losses = cached_gradients(bare, inputs, accelerator, step, epochs_done, seed_part)
+        require_finite(losses["loss"], parts)
+        sums = {name: float(value) for name, value in losses.items()}
+    else:
+        for part, batch in enumerate(parts):
+            seed_part(part)
+            with nullcontext() if part == len(parts) - 1 else accelerator.no_sync(objective):
+                number = step * config.accumulation + part
+                losses = objective(**batch.inputs, step=number, epochs_done=epochs_done)
+                require_finite(losses["loss"], [batch])
+                accelerator.backward(losses["loss"] / len(parts))
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(parts)
     if config.clip_norm:
         accelerator.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], config.clip_norm)
     optimizer.step()
