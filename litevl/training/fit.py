@@ -39,7 +39,7 @@ class TrainingConfig:
     accumulation: int = 1
     """Micro-batches per step; each is its own contrastive batch, so that alone adds no negatives."""
     gradient_cache: bool = False
-    """Contrast all clips of a step with each other, across its micro-batches; retrieval only, and each is encoded twice."""
+    """Retrieval: contrast all clips of a step with each other, across micro-batches, by encoding each of them twice."""
     lr: float = 1e-4
     """Peak learning rate. Fresh adapters want 1e-4 to 1e-3; a whole BLIP about 1e-5."""
     weight_decay: float = 0.05
