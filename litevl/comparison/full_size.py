@@ -29,7 +29,7 @@ def full_size_litevl(
 ) -> RetrievalSubject:
     """LiteVL on BLIP's base size (ViT-B/16, BERT-base), for retrieval."""
     config = RetrievalModelConfig(adapter=LiteVLConfig(num_frames=num_frames), train=train)
-    model = build_model(_blip(image_size), config).to(device)
+    model = build_model(random_blip(image_size), config).to(device)
     objective = RetrievalObjective(model, RetrievalLossConfig())
     analytic = blip_flops(model, num_frames)
     return RetrievalSubject(model.eval(), num_frames, image_size, objective, analytic=analytic)
@@ -37,7 +37,7 @@ def full_size_litevl(
 
 def full_size_frame_average(device: torch.device, num_frames: int = 8, image_size: int = 224) -> RetrievalSubject:
     """BLIP's base size frame by frame, nothing trained."""
-    model = frame_average(_blip(image_size)).requires_grad_(False).to(device)
+    model = frame_average(random_blip(image_size)).requires_grad_(False).to(device)
     analytic = blip_flops(model, FrameAverageConfig(num_frames=num_frames).num_frames)
     return RetrievalSubject(model.eval(), num_frames, image_size, analytic=analytic)
 
@@ -60,16 +60,22 @@ def made_up_tokenizer() -> Any:
         return load_tokenizer(path)
 
 
-def blip_base(image_size: int = 224) -> BlipConfig:
-    """The sizes of BLIP's base model."""
-    width = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+def blip_base(image_size: int = 224, layers: int = 12, dim: int = 768) -> BlipConfig:
+    """The sizes of BLIP's base model, or of one with fewer layers or another width."""
+    width = {
+        "hidden_size": dim,
+        "intermediate_size": 4 * dim,
+        "num_hidden_layers": layers,
+        "num_attention_heads": dim // 64,
+    }
     vision = {**width, "image_size": image_size, "patch_size": 16, "layer_norm_eps": 1e-6}
-    text = {**width, "vocab_size": WORDS + 2, "encoder_hidden_size": 768, "max_position_embeddings": 512}
+    text = {**width, "vocab_size": WORDS + 2, "encoder_hidden_size": dim, "max_position_embeddings": 512}
     return BlipConfig(vision_config=vision, text_config=text, projection_dim=256, image_text_hidden_size=256)
 
 
-def _blip(image_size: int) -> Any:
-    blip = BlipForImageTextRetrieval(blip_base(image_size)).eval()
+def random_blip(image_size: int = 224, layers: int = 12, dim: int = 768) -> Any:
+    """BLIP for retrieval at the sizes of `blip_base`, with random weights and a tokenizer."""
+    blip = BlipForImageTextRetrieval(blip_base(image_size, layers, dim)).eval()
     # As `load_blip` attaches it: nn.Module declares that attributes are tensors or modules, and it is neither.
     object.__setattr__(blip, "tokenizer", made_up_tokenizer())
     return blip

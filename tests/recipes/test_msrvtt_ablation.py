@@ -70,7 +70,7 @@ def test_other_data_has_the_columns_that_it_knows():
     metrics = {f"{direction}_r1": 50.0 for direction in ("t2v", "v2t")}
     result = {"contrastive": metrics, "reranked": metrics, "order_accuracy": {}}
     results = {ablation.FROZEN: [result], "LiteVL": [result, result]}
-    cost = Cost(1000, 2000, {"clip": 10**9}, {}, None, {ablation.TIMED_CLIPS: Latency(1.0, 1.5, 101)})
+    cost = Cost(1000, 2000, {"clip": 10**9}, {}, None, {ablation.TIMED_CLIPS: Latency(1.0, 1.5, (1.4, 1.6), 101)})
     costs = dict.fromkeys(results, cost)
     page = ablation.markdown(results, costs, ablation.Config(retrieval.MSRVTT), "python x.py")
     assert "| LiteVL | 50.0 ± 0.0 |" in page
