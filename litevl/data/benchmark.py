@@ -208,7 +208,7 @@ class _Reading:
         if unused := [str(path.relative_to(self._root)) for path in candidates if path not in paths]:
             self._notes.append(f"annotation files not used: {', '.join(unused)}")
         if training and not made["val"]:
-            self._notes.append("no validation videos: a best epoch would be chosen on test")
+            self._notes.append("no validation videos: the last epoch counts; a best one could only be chosen on test")
         if self._benchmark.end is not None:
             seconds = f"{self._benchmark.end:g} seconds"
             self._notes.append(f"frames are of the first {seconds} of each video, all that its annotators saw")

@@ -100,7 +100,8 @@ def load_msrvtt(
         f"expected annotations that make the splits train={train_split}, test={test_split}; found {found}"
         + (f" ({why})" if why else "")
         + _multiple_choice(root)
-        + ". The usual set is MSRVTT_data.json, MSRVTT_train.9k.csv and MSRVTT_JSFUSION_test.csv",
+        + ". The usual set is MSRVTT_data.json, MSRVTT_train.9k.csv and MSRVTT_JSFUSION_test.csv; another data set, or "
+        "a table of your own, is named by --data.dataset",
     )
 
 
@@ -141,7 +142,8 @@ class _Splits:
         if unused:
             notes.append(f"annotation files not used: {', '.join(unused)}")
         if train_split is not None and not val:
-            notes.append(f"train={train_split} leaves no validation videos: a best epoch would be chosen on test")
+            noted = "the last epoch counts; a best one could only be chosen on test"
+            notes.append(f"train={train_split} leaves no validation videos: {noted}")
         return RetrievalSet(
             "MSR-VTT",
             CAPTION_MODES[test_split],

@@ -202,7 +202,7 @@ class _Reading:
         self._notes += overlap_notes(self._root, names["train"], names["val"], names["test"])
         self._same_files()
         if training and not self.clips["val"]:
-            self._notes.append("no validation videos: a best epoch would be chosen on test")
+            self._notes.append("no validation videos: the last epoch counts; a best one could only be chosen on test")
         train, val, test = (
             tuple(self._video(name, clip) for name, clip in self.clips[split].items())
             if training or split == "test"

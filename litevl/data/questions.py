@@ -159,7 +159,7 @@ def _load(
             notes.append("no youtube_mapping.txt: the videos are looked for under names as vid1300.avi")
     notes += _count_notes(root, dataset, splits) + _leaks(root, dataset, splits)
     if "train" in chosen and "val" not in chosen:
-        notes.append("no validation questions: a best epoch would be chosen on test")
+        notes.append("no validation questions: the last epoch counts; a best one could only be chosen on test")
     if any(file.format == "violet" for file in chosen.values()):
         notes.append("VIOLET's files lack the questions whose answers are not in its vocabulary: accuracy is of fewer")
     if unused := [str(file.path.relative_to(root)) for file in found if file.path not in files]:

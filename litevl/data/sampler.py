@@ -55,7 +55,7 @@ class EpochSampler(Sampler[list[Row]]):
         last = num_rows % global_batch_size
         if num_rows < 1 or (drop_last and num_rows < global_batch_size):
             raise ValueError(
-                f"{num_rows} rows do not fill one batch of {global_batch_size}; lower it or keep the last batch"
+                f"{num_rows} training rows do not fill one batch of {global_batch_size}; lower it (--batch-size)"
             )
         if not drop_last and 0 < last < num_processes:
             raise ValueError(f"the last batch has {last} rows, too few for {num_processes} processes; drop it")

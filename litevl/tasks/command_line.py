@@ -14,6 +14,7 @@ from litevl.data.annotations import AnnotationError
 from litevl.data.coverage import UnusableVideosError
 from litevl.data.video import VideoError
 from litevl.training import LossNotFinite, describe_changes, read_config
+from litevl.training.run_folder import CONFIG_NAME
 
 Config = TypeVar("Config")
 ANYWHERE = (tyro.conf.CascadeSubcommandArgs,)
@@ -52,7 +53,7 @@ def run_recipe(
 
 
 def parse(arguments: list[str], embedded: Config, real: Config, description: str | None) -> Config:
-    """The config of a command line: defaults of the embedded corpus, of real data, or of the run to evaluate again.
+    """The config of a command line: defaults of the embedded corpus, of real data, or of the run to go on with.
 
     Args:
         arguments: the words after the recipe's name.
@@ -67,6 +68,10 @@ def parse(arguments: list[str], embedded: Config, real: Config, description: str
     )
     description = f"{description or ''}\n\nThe defaults are {shown}."
     config: Any = tyro.cli(type(default), default=default, args=arguments, description=description, config=ANYWHERE)
+    if config.resume and config.output_dir is not None and (config.output_dir / CONFIG_NAME).is_file():
+        # The run's own settings; RunFolder refuses words that differ from them.
+        stored = replace(read_config(type(config), config.output_dir), resume=True, output_dir=config.output_dir)
+        return absolute(tyro.cli(type(config), default=stored, args=arguments, config=ANYWHERE))
     if config.evaluate is None:
         return absolute(config)
     stored = replace(read_config(type(config), config.evaluate), evaluate=config.evaluate)

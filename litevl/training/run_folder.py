@@ -47,7 +47,7 @@ class RunFolder:
             )
         mine = to_json(config)
         if stored.is_file():
-            other = read_json(stored)
+            other = to_json(read_config(type(config), path))
             for key in ("resume", "output_dir"):
                 mine.pop(key, None), other.pop(key, None)
             if changes := not_neutral(describe_changes(other, mine)):
@@ -91,7 +91,10 @@ def read_config(kind: type[Config], folder: Path) -> Config:
         hooks: Any = {Union[tuple(FAMILIES.values())]: adapter_config}  # noqa: UP007 - made from a tuple
         return dacite.from_dict(kind, stored, dacite.Config(cast=[Path, tuple], strict=True, type_hooks=hooks))
     except (dacite.DaciteError, ValueError) as error:
-        raise ValueError(f"{folder / CONFIG_NAME}: not a config of this recipe and version; {error}") from error
+        raise ValueError(
+            f"{folder / CONFIG_NAME}: not a config of this recipe and version ({error}); give the folder to the recipe "
+            "that made it"
+        ) from error
 
 
 def describe_changes(before: Any, after: Any, name: str = "") -> list[str]:

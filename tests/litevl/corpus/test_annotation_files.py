@@ -75,7 +75,7 @@ def test_paragraphs_are_one_query_a_video_and_wordings_one_each(corpus):
 def test_activitynet_has_the_validation_clips_only_where_they_are_asked_for(corpus):
     found = load_activitynet(corpus)
     assert (found.train_split, found.test_split, found.val) == ("train", "val_1", ())
-    assert "no validation videos: a best epoch would be chosen on test" in found.notes
+    assert "no validation videos: the last epoch counts; a best one could only be chosen on test" in found.notes
 
 
 def test_captioning_is_msrvtts_release_with_every_wording_of_test_clips_too(corpus):

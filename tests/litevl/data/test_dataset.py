@@ -180,7 +180,7 @@ def test_the_last_batch_may_be_kept():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_rows": 3, "global_batch_size": 4}, "3 rows do not fill one batch of 4"),
+        ({"num_rows": 3, "global_batch_size": 4}, "3 training rows do not fill one batch of 4"),
         ({"num_rows": 9, "global_batch_size": 3, "num_processes": 2}, "2 processes share equally, got 3"),
         ({"num_rows": 9, "global_batch_size": 2, "num_processes": 2, "process_index": 2}, "process_index below"),
         ({"num_rows": 9, "global_batch_size": 4, "num_processes": 4, "drop_last": False}, "too few for 4"),

@@ -46,7 +46,7 @@ def test_columns_under_any_of_their_names_in_every_form(annotated, video, text):
         assert simple(data.train) == [("t1", ("one",)), ("t2", ("two",))]
         assert (data.dataset, data.caption_mode, data.val) == ("own data", "one", ())
         assert [path.name for path in data.files] == ["train.csv", name]
-        assert data.notes == ("no validation videos: a best epoch would be chosen on test",)
+        assert data.notes == ("no validation videos: the last epoch counts; a best one could only be chosen on test",)
         alone = load_own(root, "one", training=False)
         assert (simple(alone.test), alone.train, alone.train_split, alone.notes) == (EXPECTED, (), None, ())
 
