@@ -34,9 +34,7 @@ TEXTS, PAIRS, FRAMES = 128, 4, 8
 
 def main(config: Config, command: str = "python recipes/benchmarks/rerank.py") -> list[Row]:
     """Measures, and prints the table."""
-    torch.manual_seed(0)
-    settings = RetrievalModelConfig(adapter=LiteVLConfig(num_frames=FRAMES))
-    model = build_model(random_blip(**config.size), settings).eval().to(config.on)
+    model = model_of(config)
     text, pixels = captions(model, TEXTS), torch.randn(1, FRAMES, 3, model.image_size, model.image_size)
     rows = []
     for precision in (torch.float32, torch.bfloat16):
@@ -57,6 +55,13 @@ def main(config: Config, command: str = "python recipes/benchmarks/rerank.py") -
     )
     report(TITLE, rows, config, command, said)
     return rows
+
+
+def model_of(config: Config) -> VideoTextRetrieval:
+    """LiteVL with random weights."""
+    torch.manual_seed(0)
+    settings = RetrievalModelConfig(adapter=LiteVLConfig(num_frames=FRAMES))
+    return build_model(random_blip(**config.size), settings).eval().to(config.on)
 
 
 def captions(model: VideoTextRetrieval, number: int) -> TextFeatures:

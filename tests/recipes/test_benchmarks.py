@@ -1,8 +1,10 @@
 """The benchmarks run, check that both sides do the same, and put what they measured where it is asked for."""
 
 import json
+from functools import partial
 
 import encode
+import evaluation
 import pytest
 import rerank
 import side_by_side
@@ -14,8 +16,9 @@ import torch
     [
         (rerank, side_by_side.Config, 2),
         (encode, encode.EncodeConfig, 8),
+        (evaluation, partial(evaluation.EvaluationBenchmark, items=50, k=8, growth=(50, 100)), 2),
     ],
-    ids=["rerank", "encode"],
+    ids=["rerank", "encode", "evaluation"],
 )
 def test_measures_and_writes(program, config, rows, tmp_path, capsys):
     page, figures = tmp_path / "RESULTS.md", tmp_path / "figures.json"
@@ -23,7 +26,8 @@ def test_measures_and_writes(program, config, rows, tmp_path, capsys):
     assert len(found) == rows
     assert all(row.ratio > 0 and row.quartiles[0] <= row.ratio <= row.quartiles[1] for row in found)
     assert [row["work"] for row in json.loads(figures.read_text())["rows"]] == [row.work for row in found]
-    assert page.read_text().count("\n| ") == rows + 2
+    section = page.read_text().split(f"## {program.TITLE}\n")[1].split("\n## ")[0]
+    assert section.count("\n| ") == rows + 2
     for told in (page.read_text(), capsys.readouterr().out):
         assert "the command" in told
         assert "Toy models: the figures mean nothing." in told
@@ -45,3 +49,13 @@ def test_works_that_do_not_do_the_same_are_refused():
     for other in (torch.zeros(2), torch.full((2,), torch.nan)):
         with pytest.raises(ValueError, match="sums: expected equal outputs, within 1e-05, got a difference of"):
             side_by_side.require_equal("sums", torch.ones(2), other, 1e-5)
+
+
+def test_the_pairs_of_an_evaluation_grow_with_its_queries(tmp_path):
+    config = evaluation.EvaluationBenchmark("cpu", k=4, growth=(50, 200), markdown=tmp_path / "RESULTS.md")
+    _, small, large = evaluation.grow(config, "the command")
+    for cells, items in ((small, 50), (large, 200)):
+        assert items * 4 <= int(cells[2].replace(",", "")) <= 2 * items * 4
+    pairs = evaluation.wanted_pairs(50, 4)
+    assert len(set(pairs.tolist())) == len(pairs)
+    assert "200" in (tmp_path / "RESULTS.md").read_text()
