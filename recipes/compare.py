@@ -2,15 +2,26 @@
 
     python recipes/compare.py                                   # retrieval: 7 models x 3 seeds
     python recipes/compare.py --task questions                  # question answering: 4 models x 3 seeds
+    python recipes/compare.py --models LiteVL 'LiteVL, whole model trained' E-ViLM
     python recipes/compare.py --markdown recipes/RESULTS.md --plot compare.png
     python recipes/compare.py --data-root /data/msrvtt --backbone Salesforce/blip-itm-base-coco --evilm-start FOLDER
     litevl compare runs/compare/retrieval/*                     # the same tables from the folders alone, or from others
 
-Each model is trained by its own recipe's defaults and the seed; finished runs are not made again. E-ViLM is pre-trained
-first, by the variant `semantic VQ` of recipes/evilm_ablation.py with the seed, on the same training videos, unless
---evilm-start names one that is. Shares against the model trained whole stand beside those of E-ViLM's paper, and
-published figures in a table apart. What the models cost at their full size, which no run here has, is measured with
-random weights (--full-size).
+The models of retrieval: 'LiteVL', 'bottlenecked LiteVL', 'ST-Adapter', 'AIM', 'temporal shift', 'LiteVL, whole model
+trained', 'E-ViLM'; of questions: 'LiteVL', 'LiteVL, classifier', 'LiteVL, whole model trained', 'E-ViLM'. The frozen
+BLIP, frame by frame, stands beside them always.
+
+Each model is trained by its own recipe's defaults and the seed, in a folder of its own below --folder. Runs that are
+finished there are skipped, and a study that was interrupted goes on where it stopped, by the same command. On two idle
+CPU cores a run of retrieval on the embedded corpus took about 5 minutes (21 runs), and E-ViLM's pre-training about 6
+minutes a seed.
+
+E-ViLM is pre-trained first, by the variant `semantic VQ` of recipes/evilm_ablation.py with the seed, on the same
+training videos, unless --evilm-start names one that is. Its pre-trainings on the embedded corpus are in
+runs/evilm_ablation, which that recipe shares; on other data in `pretraining` below --folder.
+
+Shares against the model trained whole stand beside those of E-ViLM's paper, and published figures in a table apart.
+What the models cost at their full size, which no run here has, is measured with random weights (--full-size).
 """
 
 import json
@@ -30,10 +41,23 @@ import msrvtt_retrieval
 import torch
 import tyro
 
-from litevl.comparison import Comparison, Cost, CostConfig, Subject, compare, measure_costs, plot_comparison, report
+from litevl.comparison import (
+    Comparison,
+    Cost,
+    CostConfig,
+    Subject,
+    check_output,
+    check_picture,
+    compare,
+    find_device,
+    measure_costs,
+    plot_comparison,
+    report,
+)
 from litevl.comparison.full_size import full_size_evilm, full_size_frame_average, full_size_litevl
 from litevl.evaluation.report import show, write_section
 from litevl.evaluation.stamp import describe_device
+from litevl.evilm.files import is_evilm
 from litevl.tasks import absolute
 from litevl.tasks.finished import finished_or_run
 
@@ -54,13 +78,16 @@ class Config:
     backbone: str | None = None
     """The BLIP; by default the recipes'."""
     evilm_start: str | None = None
-    """A pre-trained E-ViLM's folder; by default one is pre-trained for each seed."""
+    """A pre-trained E-ViLM's folder, or `embedded`, the small one that ships; by default one is pre-trained for each
+    seed."""
     vision_init: str | None = None
     """Of an E-ViLM that is pre-trained here; see recipes/evilm_pretrain.py."""
     text_init: str | None = None
     """Likewise."""
     models: tuple[str, ...] | None = None
-    """Which models, by name; by default all of the task."""
+    """Which models, by name, in quotes since names hold commas and spaces; by default all of the task. Retrieval:
+    'LiteVL', 'bottlenecked LiteVL', 'ST-Adapter', 'AIM', 'temporal shift', 'LiteVL, whole model trained', 'E-ViLM'.
+    Questions: 'LiteVL', 'LiteVL, classifier', 'LiteVL, whole model trained', 'E-ViLM'."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of each model per seed."""
     folder: Path = Path("runs/compare")
@@ -90,7 +117,19 @@ class Config:
                 "recipes/evilm_pretrain.py writes it, or leave E-ViLM out with --models"
             )
         if unknown := [name for name in self.models or () if name not in known]:
-            raise ValueError(f"models: expected some of {', '.join(known)}; got {', '.join(unknown)}")
+            expected, got = (", ".join(f"'{name}'" for name in names) for names in (known, unknown))
+            raise ValueError(f"models: expected some of {expected}; got {got}; put each name in quotes of its own")
+        if self.evilm_start is not None and not is_evilm(self.evilm_start):
+            raise ValueError(
+                f"evilm_start: expected 'embedded' or the folder of a pre-trained E-ViLM, as recipes/evilm_pretrain.py "
+                f"writes it, got {self.evilm_start}, which is none; pre-train one, or leave the option out"
+            )
+        if self.plot is not None and not self.cost:
+            raise ValueError("plot: draws accuracy against cost, which --no-cost leaves out; drop one of them")
+        find_device(self.device)
+        check_output("markdown", self.markdown)
+        check_output("json", self.json)
+        check_picture("plot", self.plot)
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -109,7 +148,7 @@ class Config:
     def start(self, seed: int) -> str:
         """The folder of the E-ViLM that is trained on the task; pre-trained where it is not yet."""
         if self.evilm_start is not None:
-            return self.evilm_start
+            return "embedded" if self.evilm_start == "embedded" else str(Path(self.evilm_start).resolve())
         place = Path("runs/evilm_ablation") if self.data_root is None else self.folder / "pretraining"
         first = evilm_ablation.Config(
             self.data_root,
@@ -212,7 +251,7 @@ def main(config: Config, command: str = "python recipes/compare.py") -> Comparis
         costs = full_size(config.device)
         sections.insert(-1, full_size_section(costs, config.device))
         told["full_size_random_weights"] = {name: asdict(cost) for name, cost in costs.items()}
-    show(*(section.table() for section in sections))
+    show(*report.tables(sections))
     if config.markdown is not None:
         text = "\n\n".join([f"By `{command}`.", *(section.markdown() for section in sections)])
         write_section(config.markdown, TITLES[config.task], text)
@@ -244,7 +283,7 @@ def full_size_section(costs: dict[str, Cost], device: str | None) -> report.Sect
         f"{100 * (1 - small.gflops / large.gflops):.1f}% fewer GFLOPs in all "
         f"({100 * (1 - small.clip_gflops / large.clip_gflops):.1f}% fewer a clip)."
     )
-    where = describe_device(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    where = describe_device(find_device(device))
     caption = f"Frames of 224 px, random weights: nothing here was trained. Measured on {where}, in float32. {shares}"
     return report.cost_section(costs, FULL_SIZE, caption)
 

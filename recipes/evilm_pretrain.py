@@ -1,8 +1,9 @@
-"""Pre-train E-ViLM on videos with captions: masked video modelling on semantic codes, MLM, VTM and VTC.
+r"""Pre-train E-ViLM on videos with captions: masked video modelling on semantic codes, MLM, VTM and VTC.
 
     accelerate launch recipes/evilm_pretrain.py
     accelerate launch recipes/evilm_pretrain.py --data.root /data/msrvtt --tokenizer runs/evilm_tokenizer-... \
         --vision-init facebook/deit-tiny-patch16-224 --text-init microsoft/MiniLM-L12-H384-uncased
+    python recipes/evilm_pretrain.py --epochs 0                           # measure what it would start from
     python recipes/evilm_pretrain.py --loss.mvm-weight 0                  # each part of the objective can be left out
     python recipes/evilm_pretrain.py --target features --teacher-source embedded     # regress the teacher's features
     python recipes/evilm_pretrain.py --evaluate runs/evilm_pretrain-...
@@ -34,12 +35,13 @@ EMBEDDED = EViLMPretrainingConfig(
 """The defaults on the embedded corpus."""
 
 REAL = EViLMPretrainingConfig(
-    PretrainedModelConfig(),
+    PretrainedModelConfig(tokenizer=None),
     TrainingConfig(epochs=10, batch_size=64, lr=1e-4, weight_decay=1e-3, beta2=0.98, select_on="last"),
     EvaluationConfig(k=128, workers=8),
     RetrievalDataConfig(workers=8),
 )
-"""The defaults with --data.root: E-ViLM's relatives' numbers. Not tuned: no such corpus was at hand."""
+"""The defaults with --data.root: E-ViLM's relatives' numbers. Not tuned: no such corpus was at hand. The
+tokenizer has to be named."""
 
 
 def main(config: EViLMPretrainingConfig, command: str | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Text-video retrieval by E-ViLM, the compact baseline, on MSR-VTT: the same data, metrics and protocol as LiteVL's.
+r"""Text-video retrieval by E-ViLM, the compact baseline, on MSR-VTT: the same data, metrics and protocol as LiteVL's.
 
     accelerate launch recipes/evilm_retrieval.py
     accelerate launch recipes/evilm_retrieval.py --data.root /data/msrvtt --start runs/evilm_pretrain-...
@@ -29,12 +29,13 @@ EMBEDDED = EViLMRetrievalConfig(
 """The defaults on the embedded corpus."""
 
 REAL = EViLMRetrievalConfig(
-    EViLMModelConfig(),
+    EViLMModelConfig(start=None),
     TrainingConfig(epochs=5, batch_size=64, lr=5e-5, weight_decay=1e-3, beta2=0.98),
     EvaluationConfig(k=128, workers=8),
     RetrievalDataConfig(workers=8),
 )
-"""The defaults with --data.root. Not tuned: no pre-trained E-ViLM and no MSR-VTT were at hand."""
+"""The defaults with --data.root, where the start has to be named. Not tuned: no pre-trained E-ViLM and no MSR-VTT were
+at hand."""
 
 
 def main(config: EViLMRetrievalConfig, command: str | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Train E-ViLM's semantic VQ tokenizer: a small ViT that gives each patch a code, taught by a frozen image encoder.
+r"""Train E-ViLM's semantic VQ tokenizer: a small ViT that gives each patch a code, taught by a frozen image encoder.
 
     accelerate launch recipes/evilm_tokenizer.py
     accelerate launch recipes/evilm_tokenizer.py --data.root /data/msrvtt --teacher-source Salesforce/blip-itm-base-coco
@@ -12,7 +12,7 @@ BLIP that LiteVL adapts (or a CLIP), whose features the tokenizer says again fro
 2208.06366). Any videos that the retrieval recipes read will do; their captions play no part.
 
 The run folder holds vq_tokenizer.json and vq_tokenizer.safetensors, and the metrics: distance to the teacher, share of
-codes in use, perplexity; a tokenizer that uses few codes has failed. What the commonest codes look at is drawn by
+codes in use, perplexity; a tokenizer that uses few codes has failed. What its codes look at is drawn by
 `python -m litevl.plots codes runs/evilm_tokenizer-... --save codes.png`.
 """
 

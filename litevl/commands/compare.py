@@ -24,7 +24,8 @@ def compare(
     peak memory, training. Shares against the large model stand beside those that E-ViLM's paper has, and published
     figures in a table apart.
 
-    Runs on other data, of another task or protocol are refused, with the key in which they differ.
+    Runs on other data, of another task or protocol are refused, with the key in which they differ. What a pattern or a
+    folder also holds, as the runs that models were pre-trained by, is left out with a note.
 
     Exit code: 0, or 2 where runs can't be compared.
 
@@ -47,27 +48,28 @@ def compare(
         markdown: write the tables into this file.
         json: print everything as JSON, with every seed's value. Progress goes to standard error.
     """
-    from litevl.comparison import CostConfig, plot_comparison, report
+    from litevl.comparison import CostConfig, check_output, check_picture, plot_comparison, report
     from litevl.comparison import compare as compare_runs
     from litevl.evaluation.report import show
 
     try:
         if save is not None and not cost:
             raise ValueError("--save draws accuracy against cost, which --no-cost leaves out; drop one of them")
+        check_output("--markdown", markdown)
+        check_picture("--save", save)
         found = compare_runs(
             runs, large=large, costs=CostConfig(device), measure=cost, tell=lambda line: print(line, file=sys.stderr)
         )
-        figure = None if save is None else plot_comparison(found)
-        if figure is not None and save is not None:
-            figure.savefig(save, dpi=150)
+        if json:
+            print(json_format.dumps(report.to_json(found), indent=2))
+        else:
+            show(*report.tables(report.sections(found)))
+        sys.stdout.flush()
+        if save is not None:
+            plot_comparison(found).savefig(save, dpi=150)
         if markdown is not None:
             markdown.write_text(report.markdown(found) + "\n", encoding="utf-8")
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    if json:
-        print(json_format.dumps(report.to_json(found), indent=2))
-    else:
-        show(*report.tables(found))
-    sys.stdout.flush()
     return 0

@@ -2,8 +2,9 @@
 
 from . import report
 from .comparison import Comparison, Line, Shares, TrainingCost, compare
-from .cost import Cost, CostConfig, measure_costs
+from .cost import Cost, CostConfig, find_device, measure_costs
 from .load import Source
+from .outputs import check_output, check_picture
 from .plot import plot_comparison
 from .subject import CaptioningSubject, QuestionSubject, RetrievalSubject, Subject
 
@@ -19,7 +20,10 @@ __all__ = [
     "Source",
     "Subject",
     "TrainingCost",
+    "check_output",
+    "check_picture",
     "compare",
+    "find_device",
     "measure_costs",
     "plot_comparison",
     "report",

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from litevl.evaluation.stamp import describe_device
 
-from .cost import Cost, CostConfig, measure_costs
+from .cost import Cost, CostConfig, find_device, measure_costs
 from .earlier import Stage, earlier_stages
 from .entries import Entry, make_entries
 from .intervals import Estimate, estimate
@@ -107,18 +105,19 @@ def compare(
 
     Raises:
         ValueError: a run is not there or not finished, runs are not on the same data and protocol, or there is no
-            model of the name `large`.
+            model of the name `large`, or no such device.
     """
-    found = find_runs(runs)
+    config = costs or CostConfig()
+    device = find_device(config.device)
+    left: list[str] = []
+    found = find_runs(runs, left.append)
     task = require_one_task(found)
     entries = make_entries(found)
-    notes = [*check_protocol(entries, task), *_notes(entries, task)]
+    notes = [*left, *check_protocol(entries, task), *_notes(entries, task)]
     names = [entry.name for entry in entries]
     if large is not None and large not in names:
         raise ValueError(f"large: expected one of {', '.join(map(repr, names))}; got {large!r}")
-    config = costs or CostConfig()
     measured: dict[str, Cost] = {}
-    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if measure:
         measured = measure_costs({entry.name: source_of(entry) for entry in entries}, config, tell=tell)
     lines = tuple(_line(entry, task, measured.get(entry.name)) for entry in entries)

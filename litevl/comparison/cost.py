@@ -85,7 +85,7 @@ def measure_costs(
         tell: is given a line when a measurement starts.
     """
     config = config or CostConfig()
-    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = find_device(config.device)
     subjects: dict[str, Subject] = {}
     found: dict[str, dict[str, Any]] = {}
     for name, build in builders.items():
@@ -112,6 +112,26 @@ def measure_costs(
         name: Cost(**values, latency={batch: times[name] for batch, times in latency.items()})
         for name, values in found.items()
     }
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of that name; without one a GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: no device is called so, or this machine has none such.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
+    message = f"device: expected one of this machine ({there}), got {name!r}; name another, or none for the default"
+    try:
+        device = torch.device(name)
+        if device.type == "meta":
+            raise ValueError(message)
+        torch.empty(1, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(message) from error
+    return device
 
 
 def operation_flops(subject: Subject) -> dict[str, int]:

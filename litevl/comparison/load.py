@@ -127,7 +127,7 @@ def _captioning(config: CaptioningModelConfig, source: Source, device: torch.dev
 def _evilm(config: EViLMModelConfig, source: Source, device: torch.device) -> Subject:
     """Its sizes stand in the run's folder; where nothing was trained, with what it started from."""
     trained = (source.folder / EVILM_RECORD).is_file()
-    start = load_evilm(source.folder if trained else config.start, num_frames=config.num_frames).to(device)
+    start = load_evilm(source.folder if trained else config.given(), num_frames=config.num_frames).to(device)
     frames = start.config.num_frames
     if source.task == QUESTIONS.name:
         asked = _asked(source)

@@ -50,9 +50,19 @@ def plot_comparison(comparison: Comparison) -> "matplotlib.figure.Figure":
         [handles[number] for number in order], [labels[number] for number in order], loc="outside right upper"
     )
     dataset = comparison.lines[0].entry.run.protocol["dataset"]
-    title = f"{comparison.task.name.capitalize()}, {dataset}: mean over seeds with its 95% interval"
+    title = f"{comparison.task.name.capitalize()}, {dataset}: {_shown(comparison)}"
     axes[0].set_title(title, loc="left", parse_math=False)
     return figure
+
+
+def _shown(comparison: Comparison) -> str:
+    """What points and bars are: an interval needs three seeds, and not every model may have them."""
+    seeds = [len(line.entry.seeds) for line in comparison.lines if not line.entry.frozen]
+    if not seeds or max(seeds) == 1:
+        return "one seed each" if seeds else "nothing trained"
+    if max(seeds) < 3:
+        return "mean over seeds, too few for an interval"
+    return "mean over seeds with its 95% interval" + ("" if min(seeds) > 2 else ", where there are three or more")
 
 
 def _draw(axes: Any, line: Line, cost: float, headline: str, number: int) -> None:

@@ -14,9 +14,12 @@ DATA = ("dataset", "sampling")
 """Keys of the protocol that runs of every task must share."""
 TRAINING_DATA = ("train_split", "coverage.train")
 """What those that were trained must share too."""
+DIGEST = "data_digest"
+"""Key of the digests of what the splits held, by split; results of older versions do not have it."""
+DIGESTS = {f"{DIGEST}.test": "of the test split's ids and texts", f"{DIGEST}.train": "of the training split's"}
 ABSENT = object()
-
-
+MOST_FOLDERS = 3
+"""Named of runs that do not say a thing."""
 TEXT_LENGTHS = ("max_text_length", "max_question_length")
 """May differ between models, but is said."""
 
@@ -51,8 +54,13 @@ def check_protocol(entries: Sequence[Entry], task: ComparedTask) -> list[str]:
                 raise ValueError(_message(run, said[0][0], key, said[0][1], value))
         silent = [run for run, value in values if value is ABSENT]
         if said and silent:
-            folders = ", ".join(str(run.folder) for run in silent)
-            notes[f"{key} is not said by {folders}; taken as that of the others, {said[0][1]!r}"] = None
+            folders = _folders(silent)
+            what = f"what the splits held ({DIGEST}) is not said by {folders}, of an older version; taken as the same"
+            other = f"{key} is not said by {folders}; taken as that of the others, {said[0][1]!r}"
+            notes[what if key in DIGESTS else other] = None
+    selecting = [run for entry in entries for run in entry.runs if run.protocol.get("selected_on") == "val"]
+    if len({look_up(run.protocol, f"{DIGEST}.val") for run in selecting} - {None}) > 1:
+        notes["epochs were selected on several sets of validation videos"] = None
     for key in TEXT_LENGTHS:
         lengths = {run.protocol[key]: entry.name for entry in entries for run in entry.runs if key in run.protocol}
         if len(lengths) > 1:
@@ -73,6 +81,15 @@ def _shared(entries: Sequence[Entry], task: ComparedTask) -> Iterator[tuple[str,
     for key in ("coverage", *task.items):
         name = "coverage of test" if key == "coverage" else key
         yield name, [(run, _or_absent(look_up(results, key))) for run, results in measured]
+    for key in DIGESTS:
+        asked = measured if key == f"{DIGEST}.test" else [(run, None) for run in trained]
+        yield key, [(run, _or_absent(look_up(run.protocol, key))) for run, _ in asked]
+
+
+def _folders(runs: Sequence[Run]) -> str:
+    named = list(dict.fromkeys(str(run.folder) for run in runs))
+    more = f" and {len(named) - MOST_FOLDERS} more" if len(named) > MOST_FOLDERS else ""
+    return ", ".join(named[:MOST_FOLDERS]) + more
 
 
 def _or_absent(value: Any) -> Any:
@@ -97,7 +114,8 @@ def _listed(alone: list[str]) -> str:
 
 
 def _message(run: Run, first: Run, key: str, expected: Any, got: Any) -> str:
+    told = f"{key} ({DIGESTS[key]})" if key in DIGESTS else key
     return (
-        f"{run.folder}: not on the same data and protocol as {first.folder}: {key}: expected {expected!r}, got "
+        f"{run.folder}: not on the same data and protocol as {first.folder}: {told}: expected {expected!r}, got "
         f"{got!r}; compare runs that share it"
     )

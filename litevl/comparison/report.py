@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from litevl.adapters.adapter import readable
@@ -12,12 +13,21 @@ from litevl.adapters.adapter import readable
 from .comparison import Comparison, Line, Shares
 from .cost import Cost
 from .earlier import Stage
+from .fitting import fit
 from .metrics import look_up
 from .published import PUBLISHED, SHARES, SHARES_SOURCE, shares_text
 from .subject import TEXT_TOKENS
 
 NOTHING = "-"
 """Where there is no number."""
+
+
+COUNTED = {
+    "pair": "Re-ranking matches k pairs a query; one is counted.",
+    "caption": "A caption is one pass over it; beam search takes one a word and beam.",
+    "answer": "An answer is one chosen from the list: a model that ranks scores up to k answers for it, all counted.",
+}
+"""What the name of an operation does not say, by that name."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,13 @@ class Section:
         for row in self.rows:
             made.add_row(*row)
         return made
+
+    def fitted(self) -> list[Table]:
+        """To print in a terminal, in parts where it is too wide for it; whole where the output is a file."""
+        console = Console()
+        if not console.is_terminal:
+            return [self.table()]
+        return fit(self.title, self.header, self.rows, self.caption, console.width)
 
     def markdown(self) -> str:
         """For a page."""
@@ -88,7 +105,8 @@ def cost_section(costs: Mapping[str, Cost], title: str = "Costs", caption: str =
     first = next(iter(costs.values()))
     operations = list(dict.fromkeys(name for cost in costs.values() for name in cost.flops))
     batches = list(first.latency)
-    header = ["model", "trainable", "all parameters", *(f"GFLOPs a {name}" for name in operations), "GFLOPs in all"]
+    header = ["model", "trainable", "all parameters"]
+    header += [*(f"GFLOPs {_a(name)} {name}" for name in operations), "GFLOPs in all"]
     header += [f"ms for {batch}{' clips' if batch > 1 else ' clip'} (ratio)" for batch in batches]
     header += [f"peak MiB, {first.memory.clips} clips"] if first.memory else []
     rows = []
@@ -142,7 +160,8 @@ def shares_section(shares: Mapping[str, Shares], large: str, headline: str) -> S
     """What each model keeps of the large one, with the paper's shares below."""
     header = ("model", "accuracy", "parameters", "trainable", "fewer GFLOPs a clip", "fewer GFLOPs in all")
     rows = tuple((name, *(_percent(value) for value in asdict(each).values())) for name, each in shares.items())
-    caption = f"Accuracy is {headline}, by means over seeds. {shares_text()}"
+    what = "accuracy" if headline == "accuracy" else f"accuracy, which is {headline},"
+    caption = f"Of {what} the means over seeds are compared. {shares_text()}"
     return Section(f"Percent of {large}", header, rows, caption)
 
 
@@ -182,6 +201,7 @@ def how_counted(costs: Mapping[str, Cost]) -> str:
         "GFLOPs by torch's counter, a multiply-add as two operations (GMACs are half of them); each thing once, texts "
         f"of {TEXT_TOKENS} tokens, the sum in all."
     )
+    text += "".join(f" {told}" for name, told in COUNTED.items() if any(name in cost.flops for cost in costs.values()))
     if not pairs:
         return text
     off = max(abs(counted - value) / value for counted, value in pairs)
@@ -228,7 +248,8 @@ def _cost_caption(comparison: Comparison) -> str:
     assert first.cost is not None
     text = (
         f"Measured on {comparison.device}, in float32: the time to encode clips, medians over rounds of all models in "
-        f"turn, and the median ratio to {first.name}."
+        f"turn. In brackets the median of each round's ratio to {first.name}, which need not be the ratio of the "
+        "medians."
     )
     memory = first.cost.memory
     return text if memory is None else f"{text} Memory with weights, {memory.how}."
@@ -236,6 +257,10 @@ def _cost_caption(comparison: Comparison) -> str:
 
 def _with_notes(caption: str, comparison: Comparison) -> str:
     return " ".join([caption, *(f"Note: {note}." for note in comparison.notes)])
+
+
+def _a(name: str) -> str:
+    return "an" if name[0] in "aeiou" else "a"
 
 
 def _giga(flops: int | None) -> str:
@@ -250,6 +275,6 @@ def _percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.1f}"
 
 
-def tables(comparison: Comparison) -> Sequence[Table]:
-    """The comparison as tables to print, as `litevl.evaluation.report.show` takes them."""
-    return [section.table() for section in sections(comparison)]
+def tables(sections: Sequence[Section]) -> list[Table]:
+    """Tables to print, as `litevl.evaluation.report.show` takes them."""
+    return [table for section in sections for table in section.fitted()]

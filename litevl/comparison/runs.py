@@ -2,7 +2,7 @@
 
 import glob
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from .metrics import ComparedTask, Results, task_of
 
 BEFORE_TASKS = ("pre-training", "VQ tokenizer")
 """What is no task of its own, but what a model was trained on before."""
+PRETRAINING = "mvm_target"
+"""Key of a pre-training's protocol; the first version called the task of these runs retrieval."""
 ANSWER_FILES = ("adapter_config.json", "evilm.json")
 """What was trained is described in one of them, with the list of answers."""
 
@@ -73,12 +75,21 @@ class Run:
         return self.metrics.get("training", {}).get("seconds")
 
 
-def find_runs(given: Sequence[str | Path]) -> list[Run]:
+class NoTaskError(ValueError):
+    """A run that is none of a downstream task, or a folder without runs."""
+
+
+def find_runs(given: Sequence[str | Path], tell: Callable[[str], Any] = lambda line: None) -> list[Run]:
     """The runs that are meant, each once, in the order in which they are named.
+
+    Among several, what is no run of a downstream task is left out and told: a pattern or a parent folder also finds the
+    runs that models were trained by before. A shell puts in a pattern's place what it finds, so several folders may
+    stem from one. What stands alone or is named by `NAME=` is meant, and refused.
 
     Args:
         given: run folders, folders that hold run folders, or patterns of such (`runs/*-seed*`); `NAME=` before one
             says what its runs are called.
+        tell: is given a line on what was left out.
 
     Raises:
         ValueError: nothing is named, or what is named is not there, no run, not finished, or has two names.
@@ -86,22 +97,46 @@ def find_runs(given: Sequence[str | Path]) -> list[Run]:
     if not given:
         raise ValueError("expected the folder of at least one run, got none")
     names: dict[Path, str | None] = {}
+    meant: set[Path] = set()
+    left: list[str] = []
     for text in map(str, given):
         name, path = _split_name(text)
-        for folder in _folders(path):
+        alone = len(given) == 1 or name is not None
+        try:
+            folders = _folders(path)
+        except NoTaskError:
+            if alone:
+                raise
+            left.append(path)
+            continue
+        if alone and folders == [Path(path)]:
+            meant.add(folders[0].resolve())
+        for folder in folders:
             before = names.setdefault(folder.resolve(), name)
             if name is not None and before not in (None, name):
                 raise ValueError(f"{folder}: expected one name for a run, got {before!r} and {name!r}")
             names[folder.resolve()] = name or before
-    here = Path.cwd()
-    return [read_run(_short(folder, here), name) for folder, name in names.items()]
+    here, runs = Path.cwd(), []
+    for folder, name in names.items():
+        try:
+            runs.append(read_run(_short(folder, here), name))
+        except NoTaskError:
+            if folder in meant:
+                raise
+            left.append(str(_short(folder, here)))
+    if not runs:
+        raise ValueError(f"expected at least one run of a downstream task, got none in {', '.join(left)}")
+    if left:
+        tell(f"left out, as no run of a downstream task: {', '.join(left)}")
+    return runs
 
 
 def read_run(folder: Path, name: str | None = None) -> Run:
     """Reads a run folder.
 
     Raises:
-        ValueError: it is not finished, or holds no results of a task that can be compared.
+        NoTaskError: it holds no results of a task that can be compared.
+        ValueError: it is not finished.
     """
     if not (folder / METRICS_NAME).is_file():
         raise ValueError(
@@ -110,18 +145,24 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         )
     run = Run(folder, read_json(folder / CONFIG_NAME), read_json(folder / METRICS_NAME), name)
     results = run.metrics.get("results") if isinstance(run.metrics, dict) else None
-    before = isinstance(run.metrics, dict) and run.metrics.get("protocol", {}).get("task") in BEFORE_TASKS
+    said = run.metrics.get("protocol", {}) if isinstance(run.metrics, dict) else {}
+    before = said["task"] if said.get("task") in BEFORE_TASKS else "pre-training" if PRETRAINING in said else None
     if not results or before or "protocol" not in run.metrics or task_of(next(iter(results.values()))) is None:
-        raise ValueError(
+        raise NoTaskError(
             f"{folder / METRICS_NAME}: expected a protocol and results of retrieval, question answering or captioning; "
-            f"got {run.metrics['protocol']['task'] if before else 'neither'}; name the run of a downstream task"
+            f"got {before or 'neither'}; name the run of a downstream task"
         )
     return run
 
 
 def _split_name(text: str) -> tuple[str | None, str]:
     name, equals, path = text.partition("=")
-    return (None, text) if not equals or Path(text).exists() else (name, path)
+    if not equals or Path(text).exists():
+        return None, text
+    if not name.strip() or not path.strip():
+        lacks = "a folder after it" if name.strip() else "a name before it"
+        raise ValueError(f"{text}: expected NAME=FOLDER without spaces around the =, got one without {lacks}")
+    return name.strip(), path
 
 
 def _folders(text: str) -> list[Path]:
@@ -131,15 +172,19 @@ def _folders(text: str) -> list[Path]:
     found = [Path(match) for match in sorted(glob.glob(text)) if Path(match).is_dir()]
     if not found:
         raise ValueError(f"{text}: expected a run's folder, a folder of runs or a pattern of them; nothing is there")
-    return [folder for match in found for folder in _runs_in(match)]
+    if not (inside := [folder for match in found for folder in _runs_in(match, needed=False)]):
+        raise NoTaskError(f"{text}: expected a pattern of runs' folders, got one of folders without {CONFIG_NAME}")
+    return inside
 
 
-def _runs_in(path: Path) -> list[Path]:
+def _runs_in(path: Path, needed: bool = True) -> list[Path]:
     if (path / CONFIG_NAME).is_file():
         return [path]
     inside = sorted(config.parent for config in path.glob(f"*/{CONFIG_NAME}"))
-    if not inside:
-        raise ValueError(f"{path}: expected a run's folder or a folder of runs, got neither ({CONFIG_NAME} is missing)")
+    if not inside and needed:
+        raise NoTaskError(
+            f"{path}: expected a run's folder or a folder of runs, got neither ({CONFIG_NAME} is missing)"
+        )
     return inside
 
 

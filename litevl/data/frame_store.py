@@ -34,18 +34,21 @@ class FrameStore:
 
     A video is known by its path, size and time of change: one that is replaced is decoded again. What can't be stored
     is decoded each time, as without a store: a file with damage in frames that nobody asks for, or any file once the
-    disk is full, which is said in the log.
+    disk is full, which is said in the log. A stored file that is damaged is said there too, and written anew.
 
     Args:
         folder: made if it is not there.
         image_size: side of the stored frames in pixels.
         decoder: see `read_frames`.
+
+    Raises:
+        ValueError: the folder can't be made.
     """
 
     def __init__(self, folder: str | os.PathLike[str], image_size: int, decoder: Decoder = "auto"):
         self.folder, self._size, self._decoder = Path(folder), image_size, decoder
         self._full, self._unstored = False, set[Path]()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_store(self.folder)
 
     def read(
         self,
@@ -63,10 +66,13 @@ class FrameStore:
         """
         index = index_video(path)
         stored = self.folder / f"{self._key(path)}.npy"
-        if not stored.is_file() and not self._store(index, stored):
+        kept = _load(stored, self._size)
+        if kept is None and self._store(index, stored):
+            kept = _load(stored, self._size)
+        if kept is None:
             decoded = read_indexed_frames(index, num_frames, sampling, self._decoder, rng, start, end)
             return resize_frames(decoded, self._size)
-        frames, times = np.load(stored, mmap_mode="r"), np.load(_times_of(stored))
+        frames, times = kept
         chosen = choose(times, num_frames, sampling, rng, start, end, index)
         return torch.from_numpy(frames[chosen])
 
@@ -105,6 +111,35 @@ class FrameStore:
             np.save(times, reader.timestamps)
             os.replace(times, _times_of(stored))
             os.replace(frames, stored)
+
+
+def make_store(folder: Path) -> None:
+    """Makes the folder of a store, where it is not there.
+
+    Raises:
+        ValueError: it is a file, or can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        came = "a file" if folder.is_file() else f"one that can't be made ({error})"
+        raise ValueError(
+            f"frame_store: expected a folder to keep decoded frames in, got {folder}, {came}; name another"
+        ) from error
+
+
+def _load(stored: Path, size: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """A stored video's frames and times; None where they are not there whole."""
+    if not stored.is_file():
+        return None
+    try:
+        frames, times = np.load(stored, mmap_mode="r"), np.load(_times_of(stored))
+        if frames.shape != (len(times), 3, size, size):
+            raise ValueError(f"frames of shape {frames.shape} at {len(times)} times")
+    except (EOFError, OSError, ValueError) as error:
+        logger.warning("%s: damaged (%s); its video is decoded again", stored, error)
+        return None
+    return frames, times
 
 
 def _times_of(stored: Path) -> Path:

@@ -11,6 +11,7 @@ from litevl.corpus.questions import ORDER_KINDS
 
 from .answers import AnswerList
 from .coverage import BadVideoPolicy, Coverage, apply_policy, find_bad_videos
+from .digest import digest_of
 from .paths import VideoFolder
 from .question_dataset import QuestionedVideo, by_video
 from .question_files import Dataset, Format, VideoQuestion
@@ -104,6 +105,11 @@ class QuestionAnsweringData:
             "answer_ceiling": {split: self.answers.ceiling(asked) for split, asked in self.questions.items() if asked},
             "sampling": self.config.sampling,
             "coverage": {split: str(coverage) for split, coverage in self.coverage.items()},
+            "data_digest": {
+                split: digest_of((v.video_id, (asked.question, asked.answer)) for v in videos for asked in v.questions)
+                for split, videos in self.splits.items()
+                if videos
+            },
         }
 
     def coverage_of(self, split: Split, video_ids: Sequence[str]) -> Coverage:

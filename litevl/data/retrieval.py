@@ -10,6 +10,7 @@ from litevl.corpus import ensure_corpus
 from .annotations import VideoCaptions
 from .clips import Clips
 from .coverage import Coverage, apply_policy, find_bad_videos
+from .digest import digest_of
 from .embedded import corpus_facts, in_corpus
 from .multiple_choice import CaptionChoice, load_choices, refuse_trained
 from .paths import VideoFolder
@@ -66,6 +67,11 @@ class RetrievalData:
             "test_split": self.test_split,
             "sampling": self.config.sampling,
             "coverage": {split: str(coverage) for split, coverage in self.coverage.items()},
+            "data_digest": {
+                split: digest_of((video.video_id, sorted(video.captions)) for video in videos)
+                for split, videos in self.splits.items()
+                if videos
+            },
         }
 
     def coverage_of(self, split: Split, video_ids: Sequence[str]) -> Coverage:

@@ -14,11 +14,14 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from litevl.blip import load_blip
+from litevl.blip import CheckpointError, load_blip
 
 from .transformer import check_grid
 
 TeacherKind = Literal["blip", "clip", "pixels"]
+BLIPS = ("embedded", "Salesforce/blip-itm-base-coco")
+"""Sources that are defaults, and no CLIP."""
+CLIP = "openai/clip-vit-base-patch16"
 
 
 class Teacher(nn.Module, ABC):
@@ -134,8 +137,9 @@ def load_teacher(kind: TeacherKind, source: str | Path, image_size: int, patch_s
 
     Raises:
         ValueError: the patches do not fill the frames, or the source is no complete model of that kind.
-        OSError: transformers finds no CLIP at `source`.
+        CheckpointError: there is nothing at `source` that can be read.
     """
+    check_source(kind, source)
     if kind == "blip":
         return BlipTeacher(load_blip(source, task="retrieval", image_size=image_size))
     if kind == "clip":
@@ -145,14 +149,38 @@ def load_teacher(kind: TeacherKind, source: str | Path, image_size: int, patch_s
     raise ValueError(f"teacher: expected blip, clip or pixels, got {kind!r}")
 
 
+def check_source(kind: str, source: str | Path) -> None:
+    """Refuses a teacher that its source can't be, without looking at it.
+
+    Raises:
+        ValueError: a CLIP from where BLIP comes from.
+    """
+    if kind == "clip" and str(source) in BLIPS:
+        raise ValueError(
+            f"teacher_source: expected the hub id or folder of a CLIP, got {source}, a BLIP; name one with "
+            f"--teacher-source, such as {CLIP}"
+        )
+
+
 def _load_clip(source: str | Path) -> Any:
-    from transformers import CLIPVisionModelWithProjection
+    from transformers import CLIPVisionModelWithProjection, PretrainedConfig
+
+    try:
+        named = PretrainedConfig.get_config_dict(str(source))[0].get("model_type")
+    except OSError as error:
+        raise _unread(source, error) from error
+    if named not in ("clip", "clip_vision_model"):
+        came = f"a model of type {named}" if named else "nothing that says what it is (config.json)"
+        raise ValueError(f"{source}: expected a CLIP, got {came}; name one, such as {CLIP}")
 
     class VisionOfClip(CLIPVisionModelWithProjection):
         # A whole CLIP is as welcome as its half, without a report on every tensor of its text encoder.
         _keys_to_ignore_on_load_unexpected = [r"^text_model\.", r"^text_projection\.", r"^logit_scale$"]  # noqa: RUF012
 
-    loaded: Any = VisionOfClip.from_pretrained(str(source), output_loading_info=True)
+    try:
+        loaded: Any = VisionOfClip.from_pretrained(str(source), output_loading_info=True)
+    except OSError as error:
+        raise _unread(source, error) from error
     clip, found = loaded
     if lacking := sorted(found["missing_keys"]):
         raise ValueError(
@@ -160,6 +188,14 @@ def _load_clip(source: str | Path) -> Any:
             f"as {lacking[0]}, and would be random: take a complete checkpoint"
         )
     return clip
+
+
+def _unread(source: str | Path, error: OSError) -> CheckpointError:
+    reason = str(error).strip().splitlines()[0].rstrip(".")
+    return CheckpointError(
+        f"{source}: expected a CLIP on the hub, in its cache or in a folder, got: {reason}; check the name and the "
+        "connection, or pass the path of a local copy"
+    )
 
 
 def resample_grid(features: Float[Tensor, "frames patches dim"], grid: int) -> Float[Tensor, "frames resampled dim"]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from litevl.precision import full_precision
 
 from .codebook import Codebook
-from .teacher import TeacherKind
+from .teacher import TeacherKind, check_source
 from .transformer import Block, check_grid, embed_frames, initialise, patches_to_conv
 
 
@@ -49,7 +49,8 @@ class VQTokenizerConfig:
     teacher: TeacherKind = "blip"
     """What a patch's code is to tell: BLIP's or CLIP's feature of it, or, for the ablation, its pixels."""
     teacher_source: str = "Salesforce/blip-itm-base-coco"
-    """Where BLIP or CLIP comes from: a hub id, a folder, and for BLIP a .pth file or `embedded`."""
+    """Where BLIP or CLIP comes from: a hub id, a folder, and for BLIP a .pth file or `embedded`. A
+    CLIP has to be named."""
     commitment: float = 1.0
     """Weight of the loss that keeps the encoder near its codes."""
     decay: float = 0.99
@@ -64,6 +65,7 @@ class VQTokenizerConfig:
             raise ValueError(f"width: expected a multiple of the {self.heads} heads, got {self.width}")
         if self.teacher not in get_args(TeacherKind):
             raise ValueError(f"teacher: expected one of {', '.join(get_args(TeacherKind))}; got {self.teacher!r}")
+        check_source(self.teacher, self.teacher_source)
         if self.commitment < 0 or not 0 <= self.decay < 1:
             raise ValueError(
                 f"expected a commitment of at least 0 and a decay from 0 to below 1, got {self.commitment} and "

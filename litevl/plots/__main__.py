@@ -44,7 +44,7 @@ def scales(
     """Draws how much each block uses its temporal attention in each frame.
 
     Args:
-        folder: of a finished run, or of saved adapters.
+        folder: the folder of a finished run, or of saved adapters.
         save: the picture's file; its ending says the format.
         video: draw the scales that this video gets; needed where they are conditional on it.
         backbone: where the backbone is now, if it is not where it was in training.
@@ -66,7 +66,7 @@ def pooling(
     """Draws what a text makes of a video's frames and patches.
 
     Args:
-        folder: of a finished run, or of saved adapters.
+        folder: the folder of a finished run, or of saved adapters.
         video: the video file.
         text: what is asked of it.
         save: the picture's file; its ending says the format.
@@ -87,15 +87,15 @@ def codes(
     rows: int = 16,
     examples: int = 10,
 ) -> None:
-    """Draws what the commonest codes of a VQ tokenizer look at.
+    """Draws what codes of a VQ tokenizer look at: the commonest, and the commonest of patches with much contrast.
 
     Args:
-        folder: of a run of recipes/evilm_tokenizer.py; or `embedded`, the small one that ships.
+        folder: the folder of a run of recipes/evilm_tokenizer.py; or `embedded`, the small one that ships.
         videos: a folder of video files to look through; by default the folder that the run was trained on.
         save: the picture's file; its ending says the format.
         clips: how many videos to look through, evenly chosen.
         frames: of each.
-        rows: codes that are drawn.
+        rows: codes that are drawn; the first half are the commonest.
         examples: patches of each.
     """
     tokenizer = load_vq_tokenizer(folder)

@@ -1,10 +1,11 @@
-"""What the commonest codes of a VQ tokenizer look at: patches that got the same code, each in its frame."""
+"""What codes of a VQ tokenizer look at: patches that got the same code, each in its frame."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from einops import rearrange
+from jaxtyping import Float, UInt8
 
 from litevl.data.preprocess import PreprocessConfig, normalize, resize_frames
 from litevl.evilm.vq_tokenizer import VQTokenizer
@@ -24,7 +25,10 @@ def plot_codes(
     examples: int = 10,
     seed: int = 0,
 ) -> "matplotlib.figure.Figure":
-    """Draws a row for each of the commonest codes: frames with a patch that has it, outlined.
+    """Draws a row for each of some codes: frames with a patch that has it, outlined.
+
+    The first half of the rows are the commonest codes; most of these stand for empty background. So the other half are
+    the commonest of those whose patches have much contrast.
 
     Whole frames, since a teacher's feature of a patch tells of what is around it too. A row's examples are of different
     frames where there are enough. What they have in common is what the code stands for; rows that look alike are codes
@@ -47,7 +51,8 @@ def plot_codes(
     pictures = resize_frames(frames, size)
     ids = label(tokenizer, pictures)
     counts = np.bincount(ids.ravel(), minlength=tokenizer.config.codes)
-    rows = [int(code) for code in np.argsort(-counts, kind="stable")[:codes] if counts[code]]
+    common, contrasted = _choose(ids, contrasts(pictures, grid), counts, codes)
+    rows = common + contrasted
     figure = new_figure(1.9 + 0.75 * examples, 0.9 + 0.78 * len(rows))
     axes: Any = figure.subplots(len(rows), examples, squeeze=False)
     rng, patch = np.random.default_rng(seed), size // grid
@@ -64,8 +69,30 @@ def plot_codes(
         said = f"code {code}\n{share:.1f}%"
         axes[row, 0].text(-0.15, 0.5, said, transform=axes[row, 0].transAxes, ha="right", va="center")
     used = int((counts > 0).sum())
-    figure.suptitle(f"What the {len(rows)} commonest codes look at: {used} of {tokenizer.config.codes} are used here")
+    chosen = f"the {len(common)} commonest"
+    if contrasted:
+        chosen += f", then the {len(contrasted)} commonest of patches with much contrast"
+    figure.suptitle(f"What codes look at: {chosen}\n{used} of {tokenizer.config.codes} codes are used here")
     return figure
+
+
+def contrasts(pictures: UInt8[torch.Tensor, "frames 3 size size"], grid: int) -> Float[np.ndarray, "frames patches"]:
+    """How much the pixels of each patch differ: their standard deviation, the mean of the three colours."""
+    patches = rearrange(pictures.float(), "f c (gh h) (gw w) -> f (gh gw) c (h w)", gh=grid, gw=grid)
+    return patches.std(dim=-1).mean(dim=-1).numpy()
+
+
+def _choose(ids: np.ndarray, contrast: np.ndarray, counts: np.ndarray, rows: int) -> tuple[list[int], list[int]]:
+    """The commonest codes, and of the others the commonest whose median patch is among the most contrasted quarter.
+
+    Where these are too few, more of the commonest take their place.
+    """
+    order = [int(code) for code in np.argsort(-counts, kind="stable") if counts[code]]
+    half, high = -(-rows // 2), np.quantile(contrast, 0.75)
+    rest = [code for code in order[half:] if np.median(contrast[ids == code]) >= high] if high > 0 else []
+    contrasted = rest[: rows - half]
+    taken = set(contrasted)
+    return [code for code in order if code not in taken][: rows - len(contrasted)], contrasted
 
 
 @torch.no_grad()
@@ -91,5 +118,9 @@ def _examples(ids: np.ndarray, code: int, count: int, rng: np.random.Generator) 
 
 def _outline(top: int, left: int, side: int) -> Any:
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
-    return Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor="white", linewidth=1.2)
+    # Magenta in black: one of the two is seen on every ground.
+    edge = [withStroke(linewidth=2.0, foreground="black")]
+    place = (left - 0.5, top - 0.5)
+    return Rectangle(place, side, side, fill=False, edgecolor="magenta", linewidth=0.9, path_effects=edge)

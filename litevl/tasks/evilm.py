@@ -14,7 +14,16 @@ from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.answering import QuestionEvaluationConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.evaluation.stamp import stamp_software
-from litevl.evilm.files import CONFIG_NAME, add_to_record, is_evilm, load_classifier, load_evilm, save_evilm
+from litevl.evilm.files import (
+    CONFIG_NAME,
+    add_to_record,
+    folder_of,
+    is_evilm,
+    load_classifier,
+    load_evilm,
+    read_record,
+    save_evilm,
+)
 from litevl.evilm.model import EViLM
 from litevl.evilm.question_answering import EViLMQuestionAnswering
 from litevl.losses import QuestionLossConfig, RetrievalLossConfig
@@ -33,9 +42,9 @@ TITLE = "E-ViLM"
 class EViLMModelConfig:
     """Which E-ViLM is trained on the task."""
 
-    start: str = "embedded"
-    """The folder of a pre-trained one, as a run of recipes/evilm_pretrain.py; or `embedded`, the small one that
-    ships."""
+    start: str | None = "embedded"
+    """The folder of a pre-trained one, as a run of recipes/evilm_pretrain.py; or `embedded`, the small one that ships:
+    here the one that was pre-trained on the embedded corpus. With --data.root it has to be given."""
     num_frames: int | None = None
     """Frames of a clip; by default what it was pre-trained with."""
     max_text_length: int | None = None
@@ -43,14 +52,30 @@ class EViLMModelConfig:
 
     def absolute(self) -> "EViLMModelConfig":
         """With an absolute path, so that a run folder means the same from anywhere."""
-        start = str(Path(self.start).resolve()) if Path(self.start).exists() else self.start
-        return replace(self, start=start)
+        if self.start is None or not Path(self.start).exists():
+            return self
+        return replace(self, start=str(Path(self.start).resolve()))
+
+    def given(self) -> str:
+        """The start.
+
+        Raises:
+            ValueError: none is given.
+        """
+        if self.start is None:
+            raise ValueError(
+                "start: expected the folder of a pre-trained E-ViLM, got none; give that of a run of "
+                "recipes/evilm_pretrain.py with --start, or `--start embedded` for the toy model that ships"
+            )
+        return self.start
 
 
 @dataclass(frozen=True)
 class EViLMRetrievalConfig(RunConfig):
     """Text-video retrieval by E-ViLM, all of it trained."""
 
+    baseline: bool = field(default=True, kw_only=True)
+    """Also evaluate what the run starts from: the pre-trained model, not yet trained on the task."""
     model: Annotated[EViLMModelConfig, tyro.conf.arg(name="")]
     """The model."""
     training: Annotated[TrainingConfig, tyro.conf.arg(name="")]
@@ -67,6 +92,8 @@ class EViLMRetrievalConfig(RunConfig):
 class EViLMQuestionAnsweringConfig(RunConfig):
     """Video question answering by E-ViLM with a classifier, all of it trained."""
 
+    baseline: bool = field(default=True, kw_only=True)
+    """Changes nothing: what the run starts from has no classifier, and is not evaluated."""
     model: Annotated[EViLMModelConfig, tyro.conf.arg(name="")]
     """The model."""
     training: Annotated[TrainingConfig, tyro.conf.arg(name="")]
@@ -81,7 +108,10 @@ class EViLMQuestionAnsweringConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.training.epochs == 0:
-            raise ValueError("epochs: E-ViLM's classifier answers nothing before it is trained; expected at least 1")
+            raise ValueError(
+                "epochs: expected at least 1, got 0: E-ViLM's classifier is fresh and answers nothing before it is "
+                "trained; a finished run is measured again with --evaluate"
+            )
         if self.evaluation.inference == "generate":
             raise ValueError(
                 "evaluation.inference: E-ViLM chooses from the list of answers; expected rank, got generate"
@@ -110,12 +140,12 @@ class WholeEViLM(Task):
 
     def load_start(self, folder: Path | None) -> str:
         """The pre-trained model; of a finished run whose start is gone, the trained one stands for its sizes."""
-        config = self.config.model
+        config, start = self.config.model, self.config.model.given()
         self.written = None if folder is None else read_json(folder / METRICS_NAME)["protocol"]
-        gone = folder is not None and not is_evilm(config.start)
+        gone = folder is not None and not is_evilm(start)
         if gone and self.config.baseline:
-            raise ValueError(f"{config.start}: expected the E-ViLM the run started from, found none; use --no-baseline")
-        source = folder if gone and folder is not None else config.start
+            raise ValueError(f"{start}: expected the E-ViLM the run started from, found none; use --no-baseline")
+        source = folder if gone and folder is not None else start
         sizes = {"num_frames": config.num_frames, "max_text_length": config.max_text_length}
         self.start = load_evilm(source, **sizes).to(self.accelerator.device)
         self.gone = gone
@@ -163,8 +193,10 @@ class EViLMRetrieval(WholeEViLM, Retrieval):
     """Text-video retrieval by E-ViLM."""
 
     def baseline(self) -> tuple[str, Any]:
-        """What pre-training alone gives."""
-        return f"{TITLE}, zero-shot", self.start
+        """What pre-training alone gives; a model that was already trained on a task is not called zero-shot."""
+        trained_on = read_record(folder_of(self.config.model.given())).get("task")
+        tuned = trained_on in (Retrieval.kind, QuestionAnswering.kind)
+        return f"{TITLE}, {'as it starts' if tuned else 'zero-shot'}", self.start
 
     def trainable(self) -> EViLM:
         """The pre-trained model itself."""
@@ -228,9 +260,11 @@ def described(model: EViLM) -> str:
 
 def run_evilm_retrieval(config: EViLMRetrievalConfig, name: str, command: str | None = None) -> dict[str, Any]:
     """Trains and evaluates E-ViLM on text-video retrieval, or evaluates a finished run again; see `run_task`."""
+    config.model.given()
     return run_task(EViLMRetrieval, config, name, command)
 
 
 def run_evilm_answering(config: EViLMQuestionAnsweringConfig, name: str, command: str | None = None) -> dict[str, Any]:
     """Trains and evaluates E-ViLM on question answering, or evaluates a finished run again; see `run_task`."""
+    config.model.given()
     return run_task(EViLMAnswering, config, name, command)

@@ -1,25 +1,27 @@
 """E-ViLM's pre-training as a task: retrieval's data and metrics, with a richer objective and a model from scratch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 import tyro
+from rich.table import Table
 from torch import Tensor
 
 from litevl.adapters.fingerprint import digest_of
 from litevl.blip import load_tokenizer
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.distributed import gather_objects
+from litevl.evaluation.report import show
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.evilm.config import EViLMConfig
 from litevl.evilm.files import folder_of, load_evilm, read_architecture, save_evilm
 from litevl.evilm.initial import load_text_weights, load_vision_weights
 from litevl.evilm.model import EViLM
 from litevl.evilm.pretraining import PretrainingLossConfig, PretrainingObjective
-from litevl.evilm.teacher import TeacherKind, load_teacher, resample_grid
+from litevl.evilm.teacher import TeacherKind, check_source, load_teacher, resample_grid
 from litevl.evilm.vq_files import load_vq_tokenizer
 from litevl.training import TrainingConfig
 
@@ -34,8 +36,9 @@ class PretrainedModelConfig:
     """The model that is pre-trained, and what it is told to predict."""
 
     start: str | None = None
-    """Go on from this E-ViLM, whose sizes and vocabulary then hold: a folder, or `embedded`, the small one that ships
-    and knows still pictures. By default a fresh one."""
+    """Go on from this E-ViLM, whose sizes and vocabulary then hold: a folder, or `embedded`, the small one that ships:
+    here the one before pre-training, which knows still pictures alone. `None` makes a fresh one, to which
+    `architecture`, `vocab`, `vision_init` and `text_init` belong."""
     architecture: EViLMConfig = field(default_factory=EViLMConfig)
     """How large a fresh one is."""
     vocab: str = "google-bert/bert-base-uncased"
@@ -48,26 +51,63 @@ class PretrainedModelConfig:
     microsoft/MiniLM-L12-H384-uncased."""
     target: Literal["codes", "features"] = "codes"
     """What is told of a masked patch: the tokenizer's code, or the teacher's features themselves, by regression."""
-    tokenizer: str = "embedded"
-    """The folder of a VQ tokenizer, as a run of recipes/evilm_tokenizer.py; or `embedded`, the small one that ships."""
+    tokenizer: str | None = "embedded"
+    """The folder of a VQ tokenizer, as a run of recipes/evilm_tokenizer.py; or `embedded`, the small one that ships.
+    With --data.root it has to be given, where masked patches are told by codes."""
     teacher: TeacherKind = "blip"
     """For --target features: a BLIP's vision encoder, a CLIP's, or the pixels."""
     teacher_source: str = "Salesforce/blip-itm-base-coco"
-    """For --target features: which BLIP or CLIP."""
+    """For --target features: which BLIP or CLIP, as openai/clip-vit-base-patch16."""
 
     def absolute(self) -> "PretrainedModelConfig":
         """With absolute paths, so that a run folder means the same from anywhere."""
-        named = ("start", "vocab", "vision_init", "text_init", "tokenizer", "teacher_source")
+        # A vocabulary that is not used stays as it is: a local folder of its name is none of the user's settings.
+        named = ("tokenizer", "teacher_source", *(FRESH[1:] if self.start is None else ("start",)))
         given = {name: getattr(self, name) for name in named}
         there = [name for name, value in given.items() if value is not None and Path(value).exists()]
         paths: dict[str, Any] = {name: str(Path(given[name]).resolve()) for name in there}
         return replace(self, **paths)
+
+    def require_used(self) -> None:
+        """Refuses settings of a fresh model where there is none.
+
+        Raises:
+            ValueError: names them.
+        """
+        usual = PretrainedModelConfig()
+        unused = [name for name in FRESH if getattr(self, name) != getattr(usual, name)]
+        if self.start is not None and unused:
+            raise ValueError(
+                f"{', '.join(unused)}: expected for a fresh model alone, got with start {self.start}, whose sizes, "
+                "vocabulary and weights hold; add `--start None` to make a fresh one, or leave them out"
+            )
+
+    def require_targets(self) -> None:
+        """Refuses targets of masked video modelling that can't be.
+
+        Raises:
+            ValueError: no tokenizer, or a teacher that its source is not.
+        """
+        if self.target == "features":
+            check_source(self.teacher, self.teacher_source)
+        elif self.tokenizer is None:
+            raise ValueError(
+                "tokenizer: expected the folder of a VQ tokenizer, got none; give that of a run of "
+                "recipes/evilm_tokenizer.py with --tokenizer, `--tokenizer embedded` for the toy one that ships, or "
+                "leave masked video modelling out with --loss.mvm-weight 0"
+            )
+
+
+FRESH = ("architecture", "vocab", "vision_init", "text_init")
+"""The settings that a fresh model alone has."""
 
 
 @dataclass(frozen=True)
 class EViLMPretrainingConfig(RunConfig):
     """E-ViLM's pre-training on videos with captions."""
 
+    baseline: bool = field(default=True, kw_only=True)
+    """Also evaluate what the run starts from; a fresh model knows nothing and is not evaluated."""
     model: Annotated[PretrainedModelConfig, tyro.conf.arg(name="")]
     """The model, and what it is told to predict."""
     training: Annotated[TrainingConfig, tyro.conf.arg(name="")]
@@ -81,8 +121,11 @@ class EViLMPretrainingConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.training.epochs == 0:
-            raise ValueError("epochs: pre-training starts from nothing, so there is nothing to evaluate without it")
+        if self.training.epochs == 0 and self.model.start is None:
+            raise ValueError(
+                "epochs: expected at least 1 for a fresh model, got 0: it knows nothing, and there is nothing to "
+                "evaluate without training; name a --start to evaluate that"
+            )
 
 
 class EViLMPretraining(WholeEViLM, Retrieval):
@@ -180,6 +223,15 @@ class EViLMPretraining(WholeEViLM, Retrieval):
             for name, pairs in every.items()
         }
 
+    def show(self, metrics: Mapping[str, Any]) -> None:
+        """Also how much is told of masked clips."""
+        super().show(metrics)
+        codes = None if self.targets is None or self.config.model.target == "features" else self.targets.outputs
+        told = {name: values["masked"] for name, values in metrics["results"].items() if "masked" in values}
+        if told:
+            target = metrics["protocol"]["mvm_target"]
+            show(masked_table(told, self.config.loss, len(self.start.tokenizer), codes, target))
+
     def stamp(self) -> dict[str, Any]:
         """Also what it was told to predict."""
         config = self.config.model
@@ -214,8 +266,9 @@ def load_targets(config: PretrainedModelConfig, size: EViLMConfig, device: torch
     """What masked video modelling tells.
 
     Raises:
-        ValueError: the tokenizer takes other frames or patches than the model.
+        ValueError: the tokenizer takes other frames or patches than the model; or there is none.
     """
+    config.require_targets()
     if config.target == "features":
         teacher = load_teacher(config.teacher, config.teacher_source, size.image_size, size.patch_size).to(device)
 
@@ -225,6 +278,7 @@ def load_targets(config: PretrainedModelConfig, size: EViLMConfig, device: torch
 
         name = f"the features of {config.teacher} {config.teacher_source}"
         return Targets(features, teacher.dim, name, f"features {digest_of(teacher.state_dict())}")
+    assert config.tokenizer is not None
     tokenizer = load_vq_tokenizer(config.tokenizer).to(device)
     own = tokenizer.config
     if (own.image_size, own.grid) != (size.image_size, size.grid):
@@ -236,6 +290,45 @@ def load_targets(config: PretrainedModelConfig, size: EViLMConfig, device: torch
     return Targets(tokenizer.tokenize, own.codes, name, f"codes {digest_of(tokenizer.state_dict())}")
 
 
+def masked_table(
+    told: Mapping[str, Mapping[str, float]], loss: PretrainingLossConfig, words: int, codes: int | None, target: str
+) -> Table:
+    """How much is told of masked clips, a row for each model, with what guessing evenly gives.
+
+    Args:
+        told: of each model, `words` and `patches` in percent, as `EViLMPretraining.tell_masked` gives them.
+        loss: which says how much is hidden.
+        words: in the vocabulary.
+        codes: of the tokenizer; None for features, of which the cosine is told.
+        target: of masked patches, in words.
+    """
+    first = next(iter(told.values()))
+    said = [f"{100 * loss.word_share:g}% of the words hidden, {words} to guess from"] if "words" in first else []
+    if "patches" in first:
+        among = "mean cosine to the target's" if codes is None else f"{codes} codes to guess from"
+        said.append(f"{100 * loss.mask_ratio:g}% of the patches hidden, {among}; target {target}")
+    table = Table(
+        title="Told of masked clips, %", caption="; ".join(said), title_justify="left", caption_justify="left"
+    )
+    table.add_column("model")
+    for name in first:
+        table.add_column(f"masked {name}", justify="right")
+    for model, values in told.items():
+        table.add_row(model, *(f"{values[name]:.1f}" for name in first))
+    chance = {"words": f"{100 / words:.2g}", "patches": "" if codes is None else f"{100 / codes:.2g}"}
+    if any(chance[name] for name in first):
+        table.add_row("chance, all equally likely", *(chance[name] for name in first))
+    return table
+
+
 def run_evilm_pretraining(config: EViLMPretrainingConfig, name: str, command: str | None = None) -> dict[str, Any]:
-    """Pre-trains an E-ViLM, or evaluates a finished run again; see `run_task`."""
+    """Pre-trains an E-ViLM, or evaluates a finished run again; see `run_task`.
+
+    Raises:
+        ValueError: settings of a fresh model beside a start, or no targets for masked video modelling.
+    """
+    if config.evaluate is None:  # what a finished run has, it was made with
+        config.model.require_used()
+    if config.loss.mvm_weight:
+        config.model.require_targets()
     return run_task(EViLMPretraining, config, name, command)

@@ -9,6 +9,7 @@ from accelerate.utils import set_seed
 
 from litevl.adapters import describe_trainable
 from litevl.data.coverage import Coverage
+from litevl.data.frame_store import make_store
 from litevl.evaluation.stamp import describe_device
 from litevl.training import (
     STATE_NAME,
@@ -68,6 +69,8 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
             f"{config.evaluate}: expected a finished run, got one without {METRICS_NAME}; go on with it by --resume "
             f"--output-dir {config.evaluate} and the settings in its config.json"
         )
+    if config.data.frame_store is not None:
+        make_store(config.data.frame_store)  # before minutes of loading, if it can't be made
     accelerator = start(kind, config)
     output_dir = config.evaluate or config.output_dir or new_run_name(name)
     training = config.training.epochs > 0

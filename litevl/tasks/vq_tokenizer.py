@@ -46,6 +46,8 @@ class TokenizerEvaluationConfig:
 class TokenizerTrainingConfig(RunConfig):
     """The VQ tokenizer's training."""
 
+    baseline: bool = field(default=True, kw_only=True)
+    """Changes nothing: a fresh tokenizer has no codes to measure."""
     model: Annotated[VQTokenizerConfig, tyro.conf.arg(name="")]
     """The tokenizer and its teacher."""
     training: Annotated[TrainingConfig, tyro.conf.arg(name="")]
@@ -60,7 +62,10 @@ class TokenizerTrainingConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.training.epochs == 0:
-            raise ValueError("epochs: a fresh tokenizer has no codes to measure; expected at least 1")
+            raise ValueError(
+                "epochs: expected at least 1, got 0: a fresh tokenizer has no codes to measure; a finished run is "
+                "measured again with --evaluate"
+            )
         if self.data.similar > 1:
             raise ValueError("data.similar: batches of look-alikes are for retrieval, where they are negatives")
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -262,7 +263,39 @@ class TestCodes:
                 )
         assert counts == sorted(counts, reverse=True)
         assert sum(counts) == pytest.approx(100, abs=0.2)
-        assert "3 of 3 are used" in figure.get_suptitle()
+        assert "3 of 3 codes are used" in figure.get_suptitle()
+
+    @pytest.fixture
+    def mostly_empty(self, tokenizer, monkeypatch):
+        """Frames of flat patches of many codes, and one striped patch each, of two rare codes."""
+        frames = np.full((40, 48, 48, 3), 20, np.uint8)
+        frames[:, 12:24:2, 12:24] = 200
+        ids = torch.from_numpy(np.random.default_rng(1).integers(0, 20, (40, 16)))
+        ids[:, 5] = 30 + (torch.arange(40) % 4 == 0)
+        tokenizer.config = replace(self.SIZES, codes=40)
+        monkeypatch.setattr(tokenizer, "tokenize", lambda pixels: ids[: len(pixels)])
+        return frames
+
+    def test_half_of_the_rows_are_of_patches_with_contrast(self, tokenizer, mostly_empty, monkeypatch):
+        # A quarter of the patches has to be contrasted for the quantile to lie among them.
+        striped = mostly_empty.copy()
+        for row in (0, 24, 36):
+            striped[:, row : row + 12 : 2, 12:24] = 60
+        figure = plot_codes(tokenizer, striped, codes=4, examples=5)
+        said = [axes.texts[0].get_text().split("\n")[0] for axes in np.array(figure.axes).reshape(4, 5)[:, 0]]
+        assert said[2:] == ["code 30", "code 31"]
+        assert not {"code 30", "code 31"} & set(said[:2])
+        assert "the 2 commonest, then the 2 commonest of patches with much contrast" in figure.get_suptitle()
+
+    def test_where_nothing_has_contrast_all_rows_are_the_commonest(self, tokenizer, mostly_empty):
+        figure = plot_codes(tokenizer, np.zeros_like(mostly_empty), codes=4, examples=5)
+        assert len(figure.axes) == 20
+        assert "the 4 commonest\n" in figure.get_suptitle()
+
+    def test_outlines_are_seen_on_every_ground(self, tokenizer, frames):
+        (outline,) = plot_codes(tokenizer, frames, codes=1, examples=1).axes[0].patches
+        assert outline.get_path_effects(), "a line around the line"
+        assert outline.get_edgecolor()[:3] == (1, 0, 1)
 
     def test_codes_that_do_not_occur_have_no_row(self, tokenizer, frames):
         figure = plot_codes(tokenizer, np.zeros_like(frames), codes=3, examples=5)

@@ -1,7 +1,10 @@
 """The comparison trains what is not trained, once, and sets it side by side."""
 
+import inspect
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import compare as recipe
 import evilm_pretrain
@@ -103,5 +106,42 @@ def test_questions(tiny, backbone, tmp_path):
 
 
 def test_unknown_models_are_named():
-    with pytest.raises(ValueError, match=r"expected some of LiteVL, .*got GPT"):
+    with pytest.raises(ValueError, match=r"expected some of 'LiteVL', .*'LiteVL, whole model trained', .*got 'GPT'"):
         recipe.Config(models=("GPT",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evilm_start": "runs/nothing"}, "evilm_start: expected 'embedded' or the folder of .* got runs/nothing"),
+        ({"device": "gpu"}, "device: expected one of this machine"),
+        ({"device": "cuda:99"}, "device: expected one of this machine"),
+        ({"markdown": Path("no/page.md")}, "markdown: expected a file in a folder that is there"),
+        ({"json": Path("no/all.json")}, "json: expected a file in a folder that is there"),
+        ({"plot": Path("no/x.png")}, "plot: expected a file in a folder that is there"),
+        ({"plot": Path("x.xyz")}, "plot: expected a file that ends in"),
+        ({"plot": Path("x.png"), "cost": False}, "plot: draws accuracy against cost"),
+    ],
+)
+def test_what_would_fail_at_the_end_is_refused_at_the_start(changes, message):
+    with pytest.raises(ValueError, match=message):
+        recipe.Config(**changes)
+
+
+def test_a_start_is_an_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made/evilm.json").write_text("{}")
+    assert recipe.Config(evilm_start="made").start(0) == str((tmp_path / "made").resolve())
+    assert recipe.Config(evilm_start="embedded").start(0) == "embedded"
+
+
+def test_help_names_the_models_of_each_task():
+    help_of_models = inspect.getsource(recipe.Config).partition("models: tuple")[2].partition("seeds:")[0]
+    for text in (recipe.__doc__, help_of_models):
+        said = " ".join(text.split())
+        told = said[said.lower().index("retrieval:") if text is help_of_models else said.index("The models of") :]
+        for_retrieval, _, for_questions = told.partition("uestions: ")
+        for task, part in (("retrieval", for_retrieval), ("questions", for_questions)):
+            names = re.findall(r"'([^']+)'", part.partition(".")[0])
+            assert names == list(recipe.MODELS[task]), task

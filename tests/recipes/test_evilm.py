@@ -28,10 +28,11 @@ from litevl.evaluation.answering import QuestionEvaluationConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.evilm import EViLMConfig, PretrainingLossConfig, VQTokenizerConfig, load_evilm
 from litevl.tasks import parse
-from litevl.tasks.evilm import EViLMModelConfig, EViLMQuestionAnsweringConfig, EViLMRetrievalConfig
-from litevl.tasks.evilm_pretraining import EViLMPretrainingConfig, PretrainedModelConfig
+from litevl.tasks.evilm import EViLMModelConfig, EViLMQuestionAnsweringConfig, EViLMRetrieval, EViLMRetrievalConfig
+from litevl.tasks.evilm_pretraining import EViLMPretrainingConfig, PretrainedModelConfig, masked_table
 from litevl.tasks.vq_tokenizer import TokenizerEvaluationConfig, TokenizerTrainingConfig
-from litevl.training import TrainingConfig
+from litevl.training import TrainingConfig, read_config
+from litevl.training.run_folder import to_json
 
 RECIPES = {"tokenizer": evilm_tokenizer, "pretrain": evilm_pretrain, "retrieval": evilm_retrieval, "qa": evilm_qa}
 FILES = {"tokenizer": "vq_tokenizer", "pretrain": "evilm", "retrieval": "evilm", "qa": "evilm"}
@@ -236,12 +237,16 @@ def test_features_are_regressed(made, tmp_path):
     assert metrics["protocol"]["mvm_target"].startswith("features of blip")
 
 
+def going_on(configs, start):
+    """The model's settings to go on from a start, which has its own sizes and vocabulary."""
+    made = configs["pretrain"].model
+    return PretrainedModelConfig(start, tokenizer=made.tokenizer, teacher_source=made.teacher_source)
+
+
 def test_pretraining_goes_on_from_an_earlier_one(made, tmp_path):
     configs, metrics = made
     earlier = str(configs["pretrain"].output_dir)
-    config = replace(
-        configs["pretrain"], model=replace(configs["pretrain"].model, start=earlier), output_dir=tmp_path / "run"
-    )
+    config = replace(configs["pretrain"], model=going_on(configs, earlier), output_dir=tmp_path / "run")
     found = evilm_pretrain.main(config)
     assert found["results"]["E-ViLM, before"] == metrics["pretrain"]["results"]["E-ViLM"]
     assert found["protocol"]["backbone_source"] == earlier
@@ -265,6 +270,131 @@ def test_misfits_are_named(made, tmp_path):
         replace(configs["tokenizer"], data=replace(configs["tokenizer"].data, similar=8))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--architecture.attention", "frame"],
+        ["--vocab", "vocab.txt"],
+        ["--vision-init", "facebook/deit-tiny-patch16-224"],
+        ["--text-init", "microsoft/MiniLM-L12-H384-uncased"],
+    ],
+)
+def test_settings_of_a_fresh_model_are_refused_beside_a_start(words, tmp_path):
+    name = words[0].removeprefix("--").partition(".")[0].replace("-", "_")
+    config = parse(words, evilm_pretrain.EMBEDDED, evilm_pretrain.REAL, "")
+    with pytest.raises(ValueError, match=rf"{name}: expected for a fresh model alone, .*embedded.*`--start None`"):
+        evilm_pretrain.main(config)
+    stored = tmp_path / "config.json"
+    stored.write_text(json.dumps(to_json(config)))
+    assert read_config(EViLMPretrainingConfig, tmp_path) == config, "what an earlier version ran can still be read"
+
+
+def test_defaults_and_a_fresh_model_are_not_refused(monkeypatch, tmp_path):
+    from litevl.tasks import evilm_pretraining
+
+    ran = []
+    monkeypatch.setattr(evilm_pretraining, "run_task", lambda kind, config, *given: ran.append(config) or {})
+    for words in ([], ["--start", "None", "--architecture.attention", "frame"], ["--data.root", "x", "--vocab", "v"]):
+        words = [*words, "--tokenizer", "embedded"] if words else []
+        evilm_pretrain.main(parse(words, evilm_pretrain.EMBEDDED, evilm_pretrain.REAL, ""))
+    assert [config.model.start for config in ran] == ["embedded", None, None]
+    monkeypatch.chdir(tmp_path)
+    Path("google-bert/bert-base-uncased").mkdir(parents=True)
+    evilm_pretrain.main(parse([], evilm_pretrain.EMBEDDED, evilm_pretrain.REAL, ""))
+
+
+@pytest.mark.parametrize("name", ["pretrain", "retrieval", "qa"])
+def test_real_data_do_not_fall_back_on_the_toys_that_ship(name, corpus, made):
+    recipe, flag = RECIPES[name], "tokenizer" if name == "pretrain" else "start"
+    words = ["--data.root", str(corpus)]
+    folder = "evilm_tokenizer" if name == "pretrain" else "evilm_pretrain"
+    message = rf"^{flag}: expected the folder .*got none; give that of a run of recipes/{folder}\.py with --{flag}, "
+    with pytest.raises(ValueError, match=message):
+        recipe.main(parse(words, recipe.EMBEDDED, recipe.REAL, ""))
+    again = ["--evaluate", str(made[0][name].output_dir), *words]
+    stored = made[0][name].model
+    assert getattr(parse(again, recipe.EMBEDDED, recipe.REAL, "").model, flag) == getattr(stored, flag)
+
+
+def test_pretraining_on_real_data_without_codes_needs_no_tokenizer(monkeypatch):
+    from litevl.tasks import evilm_pretraining
+
+    ran = []
+    monkeypatch.setattr(evilm_pretraining, "run_task", lambda kind, config, *given: ran.append(config) or {})
+    for words in (["--loss.mvm-weight", "0"], ["--target", "features"]):
+        evilm_pretrain.main(parse(["--data.root", "x", *words], evilm_pretrain.EMBEDDED, evilm_pretrain.REAL, ""))
+    assert [config.model.tokenizer for config in ran] == [None, None]
+
+
+@pytest.mark.parametrize("words", [[], ["--data.root", "x"]])
+def test_a_clip_has_to_be_named(words, capsys):
+    message = r"teacher_source: expected the hub id or folder of a CLIP.*--teacher-source"
+    with pytest.raises(ValueError, match=message):
+        parse([*words, "--teacher", "clip"], evilm_tokenizer.EMBEDDED, evilm_tokenizer.REAL, "")
+    words = [*words, "--teacher", "clip", "--target", "features"]
+    with pytest.raises(ValueError, match=message):
+        evilm_pretrain.main(parse(words, evilm_pretrain.EMBEDDED, evilm_pretrain.REAL, ""))
+
+
+def test_a_start_is_measured_without_training(made, tmp_path):
+    configs, metrics = made
+    model = going_on(configs, str(configs["pretrain"].output_dir))
+    training = replace(TRAINING, epochs=0)
+    config = replace(configs["pretrain"], model=model, training=training, output_dir=tmp_path / "run")
+    found = evilm_pretrain.main(config)["results"]
+    assert found == {"E-ViLM, before": metrics["pretrain"]["results"]["E-ViLM"]}
+    again = evilm_pretrain.main(replace(config, evaluate=tmp_path / "run", output_dir=None))
+    assert again["results"] == found
+
+
+def test_how_much_is_told_of_masked_clips_is_printed(made, tmp_path, capsys):
+    configs, metrics = made
+    folder = configs["pretrain"].output_dir
+    evilm_pretrain.main(parse(["--evaluate", str(folder)], evilm_pretrain.EMBEDDED, evilm_pretrain.REAL, ""))
+    said = " ".join(capsys.readouterr().out.split())
+    told = metrics["pretrain"]["results"]["E-ViLM"]["masked"]
+    words = len(load_evilm(folder).tokenizer)
+    for text in (
+        "masked words",
+        f"{told['words']:.1f} │ {told['patches']:.1f}",
+        f"{100 / words:.2g} │ {100 / 12:.2g}",
+        "15% of the words hidden",
+        "12 codes to guess from",
+    ):
+        assert text in said, text
+
+
+def test_of_features_no_chance_is_printed():
+    loss = PretrainingLossConfig(mlm_weight=0.0)
+    table = masked_table({"E-ViLM": {"patches": 62.34}}, loss, 40, None, "features of blip")
+    assert list(table.columns[1].cells) == ["62.3"]
+    assert "mean cosine" in table.caption
+    assert "words" not in table.caption
+
+
+def test_a_model_that_was_tuned_before_is_not_called_zero_shot(made, tmp_path):
+    configs, metrics = made
+    for name in ("retrieval", "qa"):
+        model = EViLMModelConfig(str(configs[name].output_dir))
+        training = replace(TRAINING, epochs=0)
+        config = replace(configs["retrieval"], model=model, training=training, output_dir=tmp_path / name)
+        found = evilm_retrieval.main(config)["results"]
+        assert set(found) == {"E-ViLM, as it starts"}
+        if name == "retrieval":
+            assert found["E-ViLM, as it starts"] == metrics["retrieval"]["results"]["E-ViLM"]
+
+
+def test_a_frame_store_that_cannot_be_made_is_refused_before_anything_is_loaded(made, tmp_path, monkeypatch):
+    configs, _ = made
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(EViLMRetrieval, "load_data", lambda *given: pytest.fail("loaded"))
+    for place in ("file", "file/store"):
+        data = replace(configs["retrieval"].data, frame_store=tmp_path / place)
+        with pytest.raises(ValueError, match=rf"^frame_store: expected a folder .*{place}, .*; name another$"):
+            evilm_retrieval.main(replace(configs["retrieval"], data=data, output_dir=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_outlives_what_it_started_from(made, tmp_path, capsys):
     configs, metrics = made
     run, start = tmp_path / "run", tmp_path / "start"
@@ -282,7 +412,7 @@ def test_a_run_outlives_what_it_started_from(made, tmp_path, capsys):
 
 def test_pretraining_goes_on_from_a_downstream_run_too(made, tmp_path):
     configs, _ = made
-    model = replace(configs["pretrain"].model, start=str(configs["qa"].output_dir))
+    model = going_on(configs, str(configs["qa"].output_dir))
     metrics = evilm_pretrain.main(replace(configs["pretrain"], model=model, output_dir=tmp_path / "run"))
     assert metrics["training"]["steps"] == 2
 
@@ -330,6 +460,14 @@ def test_help_teaches(name):
     done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, check=True)
     for text in ("--data.root", "--data.frame-store", "--epochs", f"recipes/{path.name}"):
         assert text in done.stdout
+    assert "frozen backbone frame by" not in " ".join(done.stdout.split())
+    broken = [line for line in path.read_text().split("from dataclasses")[0].splitlines() if line.endswith("\\")]
+    assert all(line.strip() in done.stdout for line in broken), "a command's line that goes on can be copied"
+    if name != "tokenizer":
+        told = {"pretrain": "the one before pre-training", "retrieval": "was pre-trained", "qa": "was pre-trained"}
+        assert told[name] in " ".join(done.stdout.split())
+    if name == "pretrain":
+        assert "`None` makes a fresh one" in done.stdout
 
 
 def test_the_ablation_runs_each_once_and_tells(made, tmp_path, monkeypatch, capsys):

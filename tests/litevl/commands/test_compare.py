@@ -44,6 +44,17 @@ def test_json_is_all_of_it_and_nothing_else(root, capsys):
     assert found["models"][1]["scores"]["t2v R@1, ITC"]["values"] == [48.0, 50.0, 52.0]
 
 
+def test_tables_come_before_files(root, tmp_path, capsys, monkeypatch):
+    from litevl.comparison import report
+
+    def fails(comparison):
+        raise OSError("no space left on the disk")
+
+    monkeypatch.setattr(report, "markdown", fails)
+    code, out, err = run(capsys, root, "--no-cost", "--markdown", tmp_path / "page.md")
+    assert (code, "50.0 ± 5.0" in out, err) == (2, True, "error: no space left on the disk\n")
+
+
 def test_errors_are_one_line(root, tmp_path, capsys):
     other = write_run(tmp_path / "other", config_of(seed=5), dataset="MSR-VTT")
     for arguments, words in (
@@ -52,6 +63,14 @@ def test_errors_are_one_line(root, tmp_path, capsys):
         ((root, "--large", "GPT", "--no-cost"), "got 'GPT'"),
         ((root, "--save", "x.png", "--no-cost"), "--no-cost leaves out"),
         ((), "at least one run"),
+        ((root, "--device", "gpu"), "expected one of this machine (cpu"),
+        ((root, "--device", "cuda:99"), "expected one of this machine (cpu"),
+        ((root, "--device", "nonsense", "--no-cost"), "got 'nonsense'"),
+        ((root, "--markdown", tmp_path / "no/page.md"), "--markdown: expected a file in a folder that is there"),
+        ((root, "--markdown", tmp_path), "--markdown: expected a file to write, got the folder"),
+        ((root, "--save", tmp_path / "no/x.png"), "--save: expected a file in a folder that is there"),
+        ((root, "--save", tmp_path / "x.xyz"), "--save: expected a file that ends in"),
+        (("A=", root), "A=: expected NAME=FOLDER"),
     ):
         code, out, err = run(capsys, *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)

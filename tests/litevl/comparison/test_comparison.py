@@ -1,15 +1,19 @@
 """A comparison's numbers, its tables, JSON and picture, from run folders made by hand."""
 
+import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
 from finished_runs import change, config_of, write_run
+from rich.console import Console
 
 from litevl.adapters import LiteVLConfig
 from litevl.comparison import CostConfig, compare, plot_comparison
+from litevl.comparison.fitting import fit
 from litevl.comparison.published import PUBLISHED
-from litevl.comparison.report import markdown, sections, to_json
+from litevl.comparison.report import cost_section, markdown, sections, shares_section, to_json
 from litevl.training import RetrievalModelConfig
 
 QUICK = CostConfig("cpu", batches=(1,), rounds=1, memory_batch=None)
@@ -112,6 +116,60 @@ def test_the_picture_holds_every_model(comparison, tmp_path):
     assert bars == [line.scores["t2v R@1, re-ranked"].margin is not None for line in comparison.lines]
     figure.savefig(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [
+        ((3, 1), "mean over seeds with its 95% interval, where there are three or more"),
+        ((3, 3), "mean over seeds with its 95% interval"),
+        ((2, 1), "mean over seeds, too few for an interval"),
+        ((1, 1), "one seed each"),
+    ],
+)
+def test_the_picture_says_what_its_points_are(comparison, seeds, told):
+    litevl = comparison.line("LiteVL")
+    lines = tuple(replace(litevl, entry=replace(litevl.entry, runs=(litevl.entry.run,) * number)) for number in seeds)
+    figure = plot_comparison(replace(comparison, lines=lines))
+    assert figure.axes[0].get_title(loc="left") == f"Retrieval, embedded corpus: {told}"
+
+
+def test_captions_say_what_the_numbers_are(comparison):
+    _, cost, _, shares, _ = sections(comparison)
+    assert "In brackets the median of each round's ratio to frozen frame average" in cost.caption
+    assert "Re-ranking matches k pairs a query; one is counted." in cost.caption
+    assert shares.caption.startswith("Of accuracy, which is t2v R@1, re-ranked, the means over seeds are compared. ")
+    asked = shares_section(comparison.shares, comparison.large, "accuracy")
+    assert asked.caption.startswith("Of accuracy the means over seeds are compared. ")
+    found = comparison.line("LiteVL").cost
+    answers = cost_section({"a": replace(found, flops={"clip": 1, "answer": 2}, analytic={})})
+    assert "GFLOPs an answer" in answers.header
+    assert "a model that ranks scores up to k answers for it, all counted" in answers.caption
+    assert "Re-ranking" not in answers.caption
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_tables_fit_a_terminal_and_cut_nothing(comparison, width):
+    for section in sections(comparison):
+        parts = fit(section.title, section.header, section.rows, section.caption, width)
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(*parts)
+        printed = console.export_text()
+        assert "…" not in printed
+        assert max(map(len, printed.splitlines())) <= width
+        words = set(re.split(r"[\s│┃]+", printed))
+        for cell in (*section.header, *(cell for row in section.rows for cell in row)):
+            assert set(cell.split()) <= words, "no word is broken"
+        for part in parts:
+            assert part.columns[0].header == "model"
+        headers = [column.header for part in parts for column in part.columns[1:]]
+        assert headers == list(section.header[1:])
+    assert (len(parts) == 1) == (width == 200)
+
+
+def test_numbers_stay_on_one_line():
+    (table,) = fit("", ("model", "accuracy of all of them"), [("a b", "50.0 ± 5.0")], "", 24)
+    assert [column.width for column in table.columns] == [5, 12]
 
 
 def test_accuracy_alone_needs_no_model(folder):

@@ -160,6 +160,14 @@ def test_evilm_is_rebuilt_from_its_folder(task, tokenizer, tmp_path):
     assert step_flops(made) > 2 * flops["clip"] * made.batch_size
 
 
+def test_choosing_an_answer_counts_all_that_are_scored(tmp_path):
+    """What the caption of the table says of it."""
+    made = Source(config_of(QUESTIONS.name), BY_TASK[QUESTIONS.name], False, QUESTIONS.name, tmp_path)
+    subject = made(torch.device("cpu"))
+    one, three = (operation_flops(replace(subject, answers=3, k=k))["answer"] for k in (1, 3))
+    assert three > 2 * one
+
+
 def test_an_unknown_model_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"expected a config of one of RetrievalModelConfig, .*EViLMModelConfig"):
         Source({"model": {"nonsense": 1}}, {}, False, "retrieval", tmp_path)(torch.device("cpu"))

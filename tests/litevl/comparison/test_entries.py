@@ -88,10 +88,62 @@ class TestGroups:
     def test_one_name_for_two_models_is_refused(self, tmp_path):
         write_run(tmp_path / "a", config_of())
         write_run(tmp_path / "b", config_of(model=replace(MODEL, heads="copied")))
-        with pytest.raises(ValueError, match=r"mine: expected the runs of one model, got several settings: .*a.*b"):
+        message = r"mine: .* one model, got several settings: .*a, .*b; they differ in model.heads \(frozen, copied\);"
+        with pytest.raises(ValueError, match=message):
             entries(f"mine={tmp_path}")
         with pytest.raises(ValueError, match="expected one name for a run, got 'x' and 'y'"):
             entries(f"x={tmp_path / 'a'}", f"y={tmp_path / 'a'}")
+
+    def test_a_name_before_only_one_of_its_runs_is_refused_with_the_cause(self, tmp_path):
+        a, b, c = (write_run(tmp_path / name, config_of(seed=seed)) for seed, name in enumerate("abc"))
+        message = f"LiteVL: expected the name before each of its runs, got {b}, {c} with the settings of {a} and"
+        with pytest.raises(ValueError, match="put LiteVL= before each, or once before a pattern") as refused:
+            entries(f"LiteVL={a}", b, c)
+        assert str(refused.value).startswith(message)
+        assert names(*(f"LiteVL={each}" for each in (a, b, c))) == ["LiteVL"]
+
+    @pytest.mark.parametrize(("given", "lacks"), [("A=", "folder after"), ("=runs/x", "name before"), (" = ", "name")])
+    def test_half_a_name_is_refused(self, tmp_path, given, lacks):
+        with pytest.raises(ValueError, match=rf"{given}: expected NAME=FOLDER .* got one without a {lacks}"):
+            entries(given, write_run(tmp_path / "a", config_of()))
+
+    def test_equal_data_in_two_folders_is_one_model(self, tmp_path):
+        digest = {"data_digest": {"train": "t", "test": "e"}}
+        for seed, root in enumerate(("/data/one", "/data/two")):
+            places = {"root": root, "videos": root, "test_file": f"{root}/test.csv", "similar": 1}
+            write_run(tmp_path / f"{seed}", config_of(seed=seed, data=places), **digest)
+        (entry,), notes = entries(tmp_path)
+        assert (entry.name, entry.seeds, notes) == ("LiteVL", (0, 1), [])
+        for seed in range(2):
+            change(tmp_path / f"{seed}", lambda metrics: metrics["protocol"].pop("data_digest"))
+        assert len(entries(tmp_path)[0]) == 2, "older runs do not say that it is the same data"
+
+    def test_a_digest_from_one_run_on_splits_no_model(self, tmp_path):
+        data = {"root": "/data/one"}
+        write_run(tmp_path / "old", config_of(seed=0, data=data))
+        write_run(tmp_path / "new", config_of(seed=1, data=data), data_digest={"train": "t", "test": "e"})
+        (entry,), (note,) = entries(tmp_path)
+        assert entry.seeds == (1, 0)
+        assert f"what the splits held (data_digest) is not said by {tmp_path / 'old'}" in note
+
+    def test_what_a_start_was_trained_on_tells_models_apart_by_what_it_held(self, tmp_path):
+        for name, digest in (("x", "d0"), ("y", "d0"), ("z", "d1")):
+            start = config_of(data={"root": f"/data/{name}"})
+            write_run(tmp_path / name, start, data_digest={"train": digest})
+            config = config_of(seed=ord(name), model=MODEL)
+            config["model"] = {"start": str(tmp_path / name)}
+            write_run(tmp_path / "runs" / name, config, title="E-ViLM")
+        assert names(tmp_path / "runs") == ["E-ViLM, start data digest d0", "E-ViLM, start data digest d1"]
+
+    def test_what_changes_no_result_tells_nothing_in_the_tokenizer_of_a_start_either(self, tmp_path):
+        for seed in range(2):
+            tokenizer = config_of(seed=seed, data={"frame_store": f"/store/{seed}"})
+            write_run(tmp_path / f"vq{seed}", tokenizer)
+            start = {**config_of(seed=seed), "model": {"tokenizer": str(tmp_path / f"vq{seed}")}}
+            write_run(tmp_path / f"pre{seed}", start)
+            config = {**config_of(seed=seed), "model": {"start": str(tmp_path / f"pre{seed}")}}
+            write_run(tmp_path / "runs" / str(seed), config, title="E-ViLM")
+        assert names(tmp_path / "runs") == ["E-ViLM"]
 
     def test_a_run_counts_once(self, tmp_path):
         write_run(tmp_path / "a", config_of())
@@ -167,6 +219,43 @@ class TestRefusals:
     def test_what_belongs_to_the_model_may_differ(self, tmp_path):
         a, b = pair(tmp_path, num_frames=4, image_size=224, backbone_source="elsewhere", backbone_fingerprint="b1")
         assert names(a, b) == ["LiteVL"]
+
+    @pytest.mark.parametrize("split", ["test", "train"])
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_other_data_of_the_same_size_is_refused(self, tmp_path, split, seed):
+        digest = {"train": "t0", "test": "e0"}
+        a = write_run(tmp_path / "a", config_of(seed=0, data={"root": "/data/a"}), data_digest=digest)
+        other = config_of(seed=seed, data={"root": "/data/b"})
+        b = write_run(tmp_path / "b", other, data_digest={**digest, split: "other"})
+        expected = f"{b}: not on the same data and protocol as {a}: data_digest.{split} (of the"
+        with pytest.raises(ValueError, match=f"expected '{digest[split]}', got 'other'") as refused:
+            entries(a, b)
+        assert str(refused.value).startswith(expected)
+
+    def test_other_validation_videos_are_noted(self, tmp_path):
+        for seed in range(2):
+            write_run(tmp_path / f"{seed}", config_of(seed=seed), data_digest={"test": "e", "val": f"v{seed}"})
+        assert "epochs were selected on several sets of validation videos" in entries(tmp_path)[1]
+
+    def test_what_is_found_beside_runs_of_a_task_is_left_out_and_named(self, tmp_path):
+        run = write_run(tmp_path / "runs/a", config_of())
+        for name, task in (("pre", "pre-training"), ("vq", "VQ tokenizer")):
+            write_run(tmp_path / "runs" / name, config_of(), task="retrieval")
+            change(tmp_path / "runs" / name, lambda metrics, task=task: metrics["protocol"].update(task=task))
+        write_run(tmp_path / "runs/pre-old", config_of(), mvm_target="codes of embedded")
+        (tmp_path / "runs" / "empty").mkdir()
+        before = tmp_path / "runs/pre"
+        for given in ([tmp_path / "runs"], [tmp_path / "runs/*"], sorted((tmp_path / "runs").iterdir())):
+            told = []
+            assert [found.folder for found in find_runs(given, told.append)] == [run]
+            assert len(told) == 1
+            assert all(str(tmp_path / "runs" / name) in told[0] for name in ("pre,", "pre-old", "vq"))
+            assert "left out, as no run of a downstream task" in told[0]
+        for given in ([before], [run, f"mine={before}"]):
+            with pytest.raises(ValueError, match="got pre-training; name the run of a downstream task"):
+                find_runs(given)
+        with pytest.raises(ValueError, match="expected at least one run of a downstream task, got none in"):
+            find_runs([tmp_path / "runs/[pv]*"])
 
     def test_an_unfinished_run_is_refused(self, tmp_path):
         folder = write_run(tmp_path / "a", config_of())

@@ -193,7 +193,7 @@ def test_activitynet_is_one_paragraph_a_video_in_every_form(annotated, name):
     assert (data.dataset, data.caption_mode, data.schema) == ("ActivityNet Captions", "paragraph", schema)
     assert (data.train_split, data.test_split, data.val) == ("train", test_split, ())
     assert any(f"test ({test_split}) has 2 videos and 2 captions, usually 4917" in note for note in data.notes)
-    assert any("no validation videos: the last epoch counts; a best one could only be chosen on test" in note for note in data.notes)
+    assert any("no validation videos: the last epoch counts" in note for note in data.notes)
     assert any("val_2.json" in note for note in data.notes) == (name == "original")
 
 

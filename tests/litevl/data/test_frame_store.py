@@ -92,6 +92,35 @@ def test_a_full_disk_is_said_once_and_decoding_goes_on(clip, tmp_path, monkeypat
     assert not list((tmp_path / "store").iterdir())
 
 
+@pytest.mark.parametrize("which", ["frames", "times"])
+@pytest.mark.parametrize("length", [0, 40, 0.5, None])
+def test_a_damaged_file_is_named_and_written_anew(clip, tmp_path, caplog, which, length):
+    store = FrameStore(tmp_path / "store", SIZE)
+    decoded = store.read(clip, 6)
+    (times,) = (tmp_path / "store").glob("*-times.npy")
+    frames = times.with_name(times.name.replace("-times", ""))
+    file = {"frames": frames, "times": times}[which]
+    whole = file.read_bytes()
+    if length is None:
+        np.save(file, np.load(file)[:-1])  # whole, but of another number of frames
+    else:
+        file.write_bytes(whole[: int(len(whole) * length) if isinstance(length, float) else length])
+    assert torch.equal(store.read(clip, 6), decoded)
+    assert f"{frames}: damaged" in caplog.text
+    assert file.read_bytes() == whole
+    caplog.clear()
+    assert torch.equal(store.read(clip, 6), decoded)
+    assert not caplog.text
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"frame_store: expected a folder .*file, a file; name another"):
+        FrameStore(tmp_path / "file", SIZE)
+    with pytest.raises(ValueError, match=r"frame_store: expected a folder .*store, one that can't be made"):
+        FrameStore(tmp_path / "file" / "store", SIZE)
+
+
 def test_a_bad_video_leaves_nothing_behind(clip, tmp_path):
     data = clip.read_bytes()
     clip.write_bytes(data[: len(data) // 2])

@@ -134,6 +134,28 @@ def test_resampling_keeps_rows_columns_and_features_apart():
     assert inner[0, 1] < inner[1, 1] < inner[2, 1]
 
 
+def test_a_source_that_is_no_clip_is_named(tmp_path, blip, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for source in ("embedded", "Salesforce/blip-itm-base-coco"):
+        with pytest.raises(ValueError, match=r"expected the hub id or folder of a CLIP.*such as openai/clip"):
+            load_teacher("clip", source, 48, 16)
+    with pytest.raises(CheckpointError, match=r"^no/such-clip: expected a CLIP on the hub, .*local copy$") as told:
+        load_teacher("clip", "no/such-clip", 48, 16)
+    assert "\n" not in str(told.value)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty: expected a CLIP, got nothing that says what it is"):
+        load_teacher("clip", tmp_path / "empty", 48, 16)
+    blip.config.save_pretrained(tmp_path / "blip")
+    with pytest.raises(ValueError, match="blip: expected a CLIP, got a model of type blip"):
+        load_teacher("clip", tmp_path / "blip", 48, 16)
+
+
+def test_a_clip_without_weights_is_named(clip_folder):
+    (clip_folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"clip: expected a CLIP on the hub"):
+        load_teacher("clip", clip_folder, 48, 16)
+
+
 def test_misuse_is_named(clip_folder):
     with pytest.raises(ValueError, match="square grid"):
         resample_grid(torch.zeros(1, 6, 2), 2)
