@@ -23,7 +23,8 @@ from typing import Any
 from litevl.data.retrieval import RetrievalDataConfig
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.tasks import run_recipe
-from litevl.tasks.evilm_pretraining import EViLMPretrainingConfig, PretrainedModelConfig, run_evilm_pretraining
+from litevl.tasks.evilm_pretraining import EViLMPretrainingConfig, run_evilm_pretraining
+from litevl.tasks.pretrained_model import PretrainedModelConfig
 from litevl.training import TrainingConfig
 
 EMBEDDED = EViLMPretrainingConfig(

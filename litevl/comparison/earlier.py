@@ -15,7 +15,7 @@ from litevl.evilm.teacher import load_teacher
 from litevl.evilm.vq_files import CONFIG_NAME as TOKENIZER_RECORD
 from litevl.evilm.vq_files import tokenizer_folder
 from litevl.evilm.vq_objective import VQObjective
-from litevl.tasks.evilm_pretraining import PretrainedModelConfig, load_targets
+from litevl.tasks.pretrained_model import PretrainedModelConfig, load_targets
 from litevl.training.run_folder import METRICS_NAME, read_json
 
 from .cost import step_flops

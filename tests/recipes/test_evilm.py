@@ -29,7 +29,8 @@ from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.evilm import EViLMConfig, PretrainingLossConfig, VQTokenizerConfig, load_evilm
 from litevl.tasks import parse
 from litevl.tasks.evilm import EViLMModelConfig, EViLMQuestionAnsweringConfig, EViLMRetrieval, EViLMRetrievalConfig
-from litevl.tasks.evilm_pretraining import EViLMPretrainingConfig, PretrainedModelConfig, masked_table
+from litevl.tasks.evilm_pretraining import EViLMPretrainingConfig, masked_table
+from litevl.tasks.pretrained_model import PretrainedModelConfig
 from litevl.tasks.vq_tokenizer import TokenizerEvaluationConfig, TokenizerTrainingConfig
 from litevl.training import TrainingConfig, read_config
 from litevl.training.run_folder import to_json
