@@ -25,6 +25,7 @@ import evilm_tokenizer
 import torch
 import tyro
 
+from litevl.comparison.intervals import FEWEST, estimate
 from litevl.evaluation.report import rows_markdown, rows_table, show, spread, write_section
 from litevl.tasks import absolute
 from litevl.tasks.evilm import TITLE
@@ -58,7 +59,8 @@ VARIANTS = {
     "semantic VQ, mask 15%": Variant(loss={"mask_ratio": 0.15}),
     "semantic VQ, mask 75%": Variant(loss={"mask_ratio": 0.75}),
 }
-"""The second is the recipes' default; the others differ from it in what their name says."""
+USUAL = "semantic VQ"
+"""The recipes' default; the others differ from it in what their name says."""
 
 COLUMNS: dict[str, Callable[[dict[str, Any]], float]] = {
     "t2v R@1, ITC": lambda result: result["contrastive"]["t2v_r1"],
@@ -147,11 +149,13 @@ def main(config: Config, command: str = "python recipes/evilm_ablation.py") -> t
                 training=replace(tuning.training, select_on="last"),
             )
             tuned.setdefault(name, []).append(finished_or_run(tuning, place, evilm_retrieval.main)[TITLE])
-    tables = rows(tuned, pretrained), tokenizer_rows(tokenizers)
+    tables, said = (rows(tuned, pretrained), tokenizer_rows(tokenizers)), differences(tuned)
     titles = f"{TITLE_OF_SECTION}, test split, mean ± standard deviation over seeds {config.seeds}", "Tokenizers"
     show(*(rows_table(title, table) for title, table in zip(titles, tables, strict=True)))
+    print(said)
     if config.markdown is not None:
-        write_section(config.markdown, TITLE_OF_SECTION, markdown(config, command, *tables))
+        variants, codes = tables
+        write_section(config.markdown, TITLE_OF_SECTION, markdown(config, command, variants, said, codes))
     return tuned, pretrained, tokenizers
 
 
@@ -231,6 +235,27 @@ def rows(tuned: Results, pretrained: Results) -> list[list[str]]:
     return made
 
 
+def differences(tuned: Results) -> str:
+    """What each variant gains on the recipes' own, seed by seed, and whether that is clear of the spread."""
+    if USUAL not in tuned or len(tuned[USUAL]) < FEWEST or len(tuned) < 2:
+        return ""
+    ordered = bool(tuned[USUAL][0]["order_accuracy"])
+    shown = {name: column for name, column in (CORPUS_COLUMNS | COLUMNS).items() if ordered or name in COLUMNS}
+    told, clear = [], []
+    for column in ("t2v R@1, ITC", "order, ITC") if ordered else ("t2v R@1, ITC",):
+        gains = {}
+        for name, seeds in tuned.items():
+            if name != USUAL:
+                pairs = zip(seeds, tuned[USUAL], strict=True)
+                gains[name] = estimate([shown[column](own) - shown[column](usual) for own, usual in pairs])
+        told.append(
+            f"{column}: " + "; ".join(f"{name} {gain.mean:+.1f} ± {gain.margin:.1f}" for name, gain in gains.items())
+        )
+        clear += [f"{name} ({column})" for name, gain in gains.items() if abs(gain.mean) > (gain.margin or 0.0)]
+    verdict = f"Clear of zero: {', '.join(clear)}." if clear else "None of these differences is clear of zero."
+    return f"Against *{USUAL}*, seed by seed, mean and 95% interval (Student's t). {'. '.join(told)}. {verdict}"
+
+
 def tokenizer_rows(tokenizers: Results) -> list[list[str]]:
     """The table of tokenizers."""
     made = [["teacher", "distance", "usage, %", "perplexity"]]
@@ -239,7 +264,7 @@ def tokenizer_rows(tokenizers: Results) -> list[list[str]]:
     return made
 
 
-def markdown(config: Config, command: str, variants: list[list[str]], tokenizers: list[list[str]]) -> str:
+def markdown(config: Config, command: str, variants: list[list[str]], said: str, tokenizers: list[list[str]]) -> str:
     """The study as a section of a page: the command, how to read it, the tables."""
     first, then = config.defaults(evilm_pretrain).training, config.defaults(evilm_retrieval).training
     data = "the embedded corpus" if config.data_root is None else "the data of --data-root"
@@ -253,6 +278,7 @@ def markdown(config: Config, command: str, variants: list[list[str]], tokenizers
         "",
         rows_markdown(variants),
         "",
+        *([said, ""] if said else []),
         "The tokenizers, on the test clips: *distance* is 1 - cosine to the teacher's features (of pixels the squared "
         "error), *usage* the share of codes that occur, *perplexity* how many codes as often used would be as varied.",
         "",

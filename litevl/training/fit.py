@@ -33,7 +33,7 @@ class TrainingConfig:
     """
 
     epochs: int = 5
-    """Passes over the training videos; 0 evaluates without training."""
+    """Passes over the training videos; 0 evaluates what the run starts from, where that can do the task."""
     batch_size: int = 64
     """Clips per optimizer step, over all processes and micro-batches together."""
     accumulation: int = 1

@@ -492,3 +492,20 @@ def test_the_ablation_runs_each_once_and_tells(made, tmp_path, monkeypatch, caps
     for name in ("tokenizer", "pretrain", "retrieval"):
         monkeypatch.setattr(RECIPES[name], "main", lambda config: pytest.fail("ran again"))
     assert evilm_ablation.main(config, "the command") == (tuned, pretrained, tokenizers)
+
+
+def test_the_ablation_says_what_is_clear_of_the_spread():
+    def result(r1, order):
+        return {"contrastive": {"t2v_r1": r1}, "order_accuracy": {"contrastive": order}}
+
+    tuned = {
+        "no MVM": [result(50.0, 80.0), result(55.0, 90.0), result(60.0, 70.0)],
+        "semantic VQ": [result(60.0, 81.0), result(65.5, 80.0), result(69.5, 85.0)],
+    }
+    said = evilm_ablation.differences(tuned)
+    assert "t2v R@1, ITC: no MVM -10.0 ± 1.2. order, ITC: no MVM -2.0 ± " in said
+    assert said.endswith("Clear of zero: no MVM (t2v R@1, ITC).")
+    assert evilm_ablation.differences({name: seeds[:2] for name, seeds in tuned.items()}) == ""
+    assert evilm_ablation.differences({"no MVM": tuned["no MVM"]}) == ""
+    even = {"no MVM": tuned["semantic VQ"], "semantic VQ": [result(r1, 82.0) for r1 in (58.0, 66.0, 70.0)]}
+    assert evilm_ablation.differences(even).endswith("None of these differences is clear of zero.")
