@@ -21,6 +21,7 @@ from litevl.adapters import (
     save_adapters,
     unplug,
 )
+from litevl.adapters.spatial_attention import _fusible
 
 CONFIG = LiteVLConfig(num_frames=FRAMES)
 every_class = pytest.mark.parametrize("kind", CLASSES)
@@ -108,7 +109,9 @@ def test_a_fresh_adapter_with_frame_cls_is_blip_frame_by_frame(kind):
         frames = model.visual_encoder(pixels().flatten(0, 1)).unflatten(0, (2, FRAMES))
         plug(model, LiteVLConfig(num_frames=FRAMES, cls="frame"), verbose=False)
         rows = model.visual_encoder.forward_features(pixels())
-    assert torch.equal(rows[:, 1:], frames.flatten(1, 2))
+    # Not bit for bit: clips take the fused attention.
+    assert _fusible(model.visual_encoder.blocks[0].attn, {"register_hook": False}), "LAVIS moved or renamed its class"
+    assert torch.allclose(rows[:, 1:], frames.flatten(1, 2), atol=1e-5)
     assert torch.allclose(rows[:, 0], frames[:, :, 0].mean(dim=1), atol=1e-6)
     fresh = results(model, pixels())
     moved(model)
