@@ -12,7 +12,8 @@ BLIP, which cannot see order, beside LiteVL. `--epochs 0` is zero-shot evaluatio
 video evaluation does it: 8 frames, frame-wise tokens, mean of frame embeddings, top 128 re-ranked by ITM + ITC.
 
 Per seed, in 4 minutes on two idle cores, of the last epoch (`--select-on last --seed N`), by ITC and re-ranked (*):
-order, how often a clip's caption scores above that of the same clip reversed (chance 50), and text-to-video R@1:
+order, how often a clip's caption scores above that of the same clip reversed (chance 50), and text-to-video R@1. They
+were made before clips took the fused attention, whose rounding moves a run as a seed does:
 
                          order  order*     R@1    R@1*
     frame average         50.0    50.0    13.0    25.0

@@ -18,10 +18,8 @@ test) will do as well. --data.caption-mode says how the captions of a test video
 where it has but one; `many`, each is a query of its own; `paragraph`, all of them joined are one.
 
 With no arguments it runs on the embedded corpus's own/train.csv, val.csv and test.csv, with the small BLIP that ships
-with litevl. They say what its MSR-VTT files say, and a test sees to it that losses and results are the same. So the
-figures are those of recipes/msrvtt_retrieval.py, seed by seed; with seed 0 and the epoch that is best on validation
-both gave order 98.0 by ITC and 99.0 re-ranked (chance 50, where frozen frame-average BLIP is), and text-to-video R@1
-68.0 and 65.5 (frozen: 13.0 and 25.0), in 4 minutes on two idle cores.
+with litevl. They say what its MSR-VTT files say, and a test sees to it that losses and results are the same: the
+figures are those of recipes/msrvtt_retrieval.py, which README has, in 4 minutes on two idle cores.
 """
 
 from typing import Any
