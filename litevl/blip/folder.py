@@ -40,8 +40,13 @@ def folder_of(found: Source) -> tuple[Path | None, str | None]:
     return found.path, None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of such a folder.
+def read_json(path: Path, what: str = "a JSON file", cure: str = "copy it again") -> dict[str, Any]:
+    """Read a JSON file of a model's folder.
+
+    Args:
+        path: Of the file.
+        what: It is, for the error.
+        cure: What to do where it is not, for the error.
 
     Raises:
         CheckpointError: It cannot be read, or does not hold an object.
@@ -49,9 +54,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: expected a JSON file, reading it failed ({error}); copy it again") from error
+        raise CheckpointError(f"{path}: expected {what}, reading it failed ({error}); {cure}") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, got {type(content).__name__}; copy it again")
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(content).__name__}; {cure}")
     return content
 
 

@@ -23,7 +23,7 @@ from litevl.distributed import gather_objects
 from litevl.models.features import TextFeatures, VideoFeatures
 from litevl.models.interfaces import RetrievalModel
 
-from .shortlist import Shortlist, reranked, shortlist
+from .shortlist import Shortlist, pairs_of, reranked, shortlist
 
 LOW_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
 LONG = 30.0
@@ -121,9 +121,7 @@ def score_gallery(
     text_embed = text.embed.float().cpu()
     for_text = shortlist(text_embed, embed, text_ids, video_ids, k)
     for_video = shortlist(embed, text_embed, video_ids, text_ids, k)
-    # A pair is `video * texts + text`, so that pairs in ascending order come video by video.
-    of_text = for_text.items * len(text_ids) + np.arange(len(text_ids))[:, None]
-    of_video = for_video.items + len(text_ids) * np.arange(len(video_ids))[:, None]
+    of_text, of_video = pairs_of(for_text, for_video)
     pairs = np.unique(np.concatenate([of_text.ravel(), of_video.ravel()]))
     first = sum(len(ids) for ids, _ in shards[: accelerator.process_index])
     number = np.empty(len(order), dtype=np.int64)

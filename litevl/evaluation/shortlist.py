@@ -59,6 +59,15 @@ def shortlist(
     return Shortlist(np.concatenate(items), np.concatenate(similarity), np.concatenate(placed))
 
 
+def pairs_of(
+    for_text: Shortlist, for_video: Shortlist
+) -> tuple[Int[np.ndarray, "texts listed_videos"], Int[np.ndarray, "videos listed_texts"]]:
+    """The pairs on both directions' shortlists, as `video * texts + text`, so that ascending they come by video."""
+    texts, videos = len(for_text.items), len(for_video.items)
+    of_text = for_text.items * texts + np.arange(texts)[:, None]
+    return of_text, for_video.items + texts * np.arange(videos)[:, None]
+
+
 def reranked(
     listed: Shortlist,
     matched: Float[np.ndarray, "queries k"],

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from litevl.adapters.time_axis import resample_frames
 from litevl.blip import CheckpointError, load_tokenizer
 from litevl.blip.checkpoint import read_tensors
+from litevl.blip.folder import read_json
 
-from . import record as records
 from .config import EViLMConfig
 from .model import EViLM
 from .record import require_fit, write_tensors, write_text
@@ -152,7 +152,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is not a JSON object.
     """
-    return records.read_record(folder / CONFIG_NAME, "an E-ViLM")
+    return read_json(folder / CONFIG_NAME, "the JSON file of an E-ViLM", "give the folder of one")
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], folder: Path, aside: tuple[str, ...] = ()) -> None:

@@ -3,11 +3,9 @@
 What is written replaces an older file whole; what is read is checked, and named where it does not fit.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -29,21 +27,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     save_file(whole, aside, metadata={"format": "pt"})
     os.replace(aside, path)
-
-
-def read_record(path: Path, what: str) -> dict[str, Any]:
-    """The record of `what`, such as "an E-ViLM".
-
-    Raises:
-        CheckpointError: the file is not there, or is not a JSON object.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: expected the JSON file of {what} ({error}); give the folder of one") from error
-    if not isinstance(record, dict):
-        raise CheckpointError(f"{path}: expected the JSON file of {what}, an object, got {type(record).__name__}")
-    return record
 
 
 def require_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:

@@ -10,9 +10,10 @@ import torch
 
 from litevl.blip import CheckpointError
 from litevl.blip.checkpoint import read_tensors
+from litevl.blip.folder import read_json
 
 from .files import EMBEDDED
-from .record import read_record, require_fit, write_tensors, write_text
+from .record import require_fit, write_tensors, write_text
 from .vq_tokenizer import VQTokenizer, VQTokenizerConfig
 
 CONFIG_NAME, WEIGHTS_NAME = "vq_tokenizer.json", "vq_tokenizer.safetensors"
@@ -88,7 +89,7 @@ def load_vq_tokenizer(source: str | Path) -> VQTokenizer:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    record = read_record(path, "a VQ tokenizer")
+    record = read_json(path, "the JSON file of a VQ tokenizer", "give the folder of one")
     lacking = [name for name in OWN if name not in record]
     if lacking:
         raise CheckpointError(f"{path}: expected {', '.join(OWN)}; {', '.join(lacking)} missing: save the model again")

@@ -22,7 +22,7 @@ from rerank import FRAMES, PAIRS, captions, model_of, padded
 from side_by_side import Config, Row, measure, report, require_equal
 
 from litevl.evaluation.report import rows_markdown, rows_table, show, write_section
-from litevl.evaluation.shortlist import shortlist
+from litevl.evaluation.shortlist import pairs_of, shortlist
 from litevl.models.features import VideoFeatures
 
 TITLE, GROWTH = "A whole evaluation", "How an evaluation grows"
@@ -100,8 +100,7 @@ def wanted_pairs(items: int, k: int) -> np.ndarray:
     generator = torch.Generator().manual_seed(0)
     texts, videos = (F.normalize(torch.randn(items, DIM, generator=generator), dim=-1) for _ in range(2))
     ids = [str(number) for number in range(items)]
-    of_text = shortlist(texts, videos, ids, ids, k).items * items + np.arange(items)[:, None]
-    of_video = shortlist(videos, texts, ids, ids, k).items + items * np.arange(items)[:, None]
+    of_text, of_video = pairs_of(shortlist(texts, videos, ids, ids, k), shortlist(videos, texts, ids, ids, k))
     return np.unique(np.concatenate([of_text.ravel(), of_video.ravel()]))
 
 
