@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from .adapter import Adapter
 from .config import AdapterConfig
+from .dot_product_attention import dot_product_attention
 from .temporal_scaling import Scaling, build_scaling
 from .time_axis import add_time_code
 from .time_embedding import entry_embedding
@@ -79,7 +80,7 @@ class BottleneckAttention(Adapter):
         if self.coded_time:
             normed = add_time_code(normed, self.norm.weight)
         qkv = rearrange(self.qkv(normed), "b t n (c h d) -> c (b n) h t d", c=3, h=self.num_heads)
-        hidden = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        hidden = dot_product_attention(qkv[0], qkv[1], qkv[2])
         hidden = rearrange(hidden, "(b n) h t d -> b t n (h d)", n=frames.shape[2])
         if self.scaling is not None:
             hidden = self.scaling(hidden.mean(dim=2))[..., None, None] * hidden

@@ -5,10 +5,10 @@ BLIP's own forward writes every head's scores to memory, 197 x 197 a frame, and 
 
 from typing import Any
 
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from .dot_product_attention import dot_product_attention
 from .vision_encoder import Layout
 
 FUSIBLE = {
@@ -34,7 +34,7 @@ def attend(attention: Any, layout: Layout, tokens: Tensor, options: dict[str, An
     query, key, value = rearrange(attention.qkv(tokens), "b n (c h d) -> c b h n d", c=3, h=attention.num_heads)
     dropout = attention.attn_drop if hasattr(attention, "attn_drop") else attention.dropout
     share = dropout.p if attention.training else 0.0
-    attended = F.scaled_dot_product_attention(query, key, value, dropout_p=share, scale=attention.scale)
+    attended = dot_product_attention(query, key, value, attention.scale, share)
     attended = getattr(attention, layout.projection)(rearrange(attended, "b h n d -> b n (h d)"))
     return attention.proj_drop(attended) if hasattr(attention, "proj_drop") else attended
 

@@ -11,12 +11,12 @@ The order of the three steps and the zero start are read in TESTA (arXiv 2310.19
 """
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from .adapter import Adapter
+from .dot_product_attention import dot_product_attention
 from .temporal_scaling import Scaling, build_scaling
 from .time_axis import add_time_code
 from .vision_encoder import Block
@@ -56,7 +56,7 @@ class TemporalAttention(Adapter):
         if self.coded_time:
             normed = add_time_code(normed, self.norm.weight)
         qkv = rearrange(self.qkv(normed), "b t n (c h d) -> c (b n) h t d", c=3, h=self.num_heads)
-        attended = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        attended = dot_product_attention(qkv[0], qkv[1], qkv[2])
         attended = rearrange(attended, "(b n) h t d -> b t n (h d)", n=frames.shape[2])
         hidden = self.projection(attended)
         if self.scaling is not None:

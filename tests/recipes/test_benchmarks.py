@@ -15,7 +15,7 @@ import torch
     ("program", "config", "rows"),
     [
         (rerank, side_by_side.Config, 2),
-        (encode, encode.EncodeConfig, 8),
+        (encode, encode.EncodeConfig, 12),
         (evaluation, partial(evaluation.EvaluationBenchmark, items=50, k=8, growth=(50, 100)), 2),
     ],
     ids=["rerank", "encode", "evaluation"],
