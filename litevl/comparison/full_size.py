@@ -68,7 +68,8 @@ def blip_base(image_size: int = 224, layers: int = 12, dim: int = 768) -> BlipCo
         "num_hidden_layers": layers,
         "num_attention_heads": dim // 64,
     }
-    vision = {**width, "image_size": image_size, "patch_size": 16, "layer_norm_eps": 1e-6}
+    # transformers starts BLIP's vision encoder at 1e-10, at which any two ways to compute would agree.
+    vision = {**width, "image_size": image_size, "patch_size": 16, "layer_norm_eps": 1e-6, "initializer_range": 0.02}
     text = {**width, "vocab_size": WORDS + 2, "encoder_hidden_size": dim, "max_position_embeddings": 512}
     return BlipConfig(vision_config=vision, text_config=text, projection_dim=256, image_text_hidden_size=256)
 

@@ -95,8 +95,11 @@ def require_equal(what: str, ours: Tensor, theirs: Tensor, tolerance: float) -> 
     """Checks before the clock starts that both works do the same.
 
     Raises:
-        ValueError: they do not.
+        ValueError: they do not, or the outputs are so small that equality would say nothing.
     """
+    size = float(theirs.float().abs().max())
+    if not size > 10 * tolerance:
+        raise ValueError(f"{what}: outputs of at most {size:g} can't be told apart within {tolerance:g}")
     difference = float((ours.float() - theirs.float()).abs().max())
     if not difference <= tolerance:
         raise ValueError(f"{what}: expected equal outputs, within {tolerance:g}, got a difference of {difference:g}")

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import tyro
 from einops import rearrange
-from encode import CLIPS, EncodeConfig
+from encode import CLIPS, EncodeConfig, compile_for_inference
 from side_by_side import Row, measure, report, require_equal
 from torch import nn
 
@@ -59,7 +59,7 @@ def encode(config: EncodeConfig, frames: int, precision: str) -> list[Row]:
         require_equal(name, ours(pixels), wanted, 1e-4 if kind == torch.float32 else 0.25)
     works = {f"LiteVL, {name}": lambda: ours(pixels)}
     if config.compile:
-        compiled = torch.compile(ours)
+        compiled = compile_for_inference(ours, config.on)
         works[f"LiteVL compiled, {name}"] = lambda: compiled(pixels)
     peer = f"TimeSformer, {name}"
     reach = dict.fromkeys(works, REACH) if kind == torch.bfloat16 else {}

@@ -48,7 +48,12 @@ def test_works_that_do_not_do_the_same_are_refused():
     side_by_side.require_equal("sums", torch.ones(2), torch.ones(2) + 1e-6, 1e-5)
     for other in (torch.zeros(2), torch.full((2,), torch.nan)):
         with pytest.raises(ValueError, match="sums: expected equal outputs, within 1e-05, got a difference of"):
-            side_by_side.require_equal("sums", torch.ones(2), other, 1e-5)
+            side_by_side.require_equal("sums", other, torch.ones(2), 1e-5)
+
+
+def test_equality_of_next_to_nothing_is_no_equality():
+    with pytest.raises(ValueError, match="outputs of at most 1e-06 can't be told apart within 1e-05"):
+        side_by_side.require_equal("sums", torch.full((2,), 1e-6), torch.full((2,), 1e-6), 1e-5)
 
 
 def test_the_pairs_of_an_evaluation_grow_with_its_queries(tmp_path):
