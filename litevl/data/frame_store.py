@@ -23,7 +23,7 @@ from litevl.data.video_index import VideoIndex, index_video
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Of how frames are decoded and resized; another one leaves older files unread."""
 CHUNK = 32
 """Frames decoded at a time while a video is stored."""

@@ -46,7 +46,7 @@ class QuestionDataConfig:
     questions: int = 4
     """Questions asked of a training clip at a time; the clip is decoded and encoded once for them."""
     decoder: Decoder = "auto"
-    """decord where it can, else PyAV; or one of them, or torchcodec, by name."""
+    """PyAV, or decord where that is faster and right (as for AVI); or one of them, or torchcodec, by name."""
     sampling: Sampling = "midpoint"
     """Frames for evaluation: mid-points of equal segments, or `legacy_blip`, BLIP's own truncating rule."""
     on_bad_video: BadVideoPolicy = "error"

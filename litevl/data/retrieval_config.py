@@ -62,7 +62,7 @@ class RetrievalDataConfig:
     """Make training batches of groups of this many videos that the frozen backbone sees as alike, so that a batch
     holds hard negatives; costs one pass over the training videos. 1 mixes at random."""
     decoder: Decoder = "auto"
-    """decord where it can, else PyAV; or one of them, or torchcodec, by name."""
+    """PyAV, or decord where that is faster and right (as for AVI); or one of them, or torchcodec, by name."""
     sampling: Sampling = "midpoint"
     """Frames for evaluation: mid-points of equal segments, or `legacy_blip`, BLIP's own truncating rule."""
     on_bad_video: BadVideoPolicy = "error"

@@ -34,10 +34,11 @@ def read_frames(
 
     Only presented frames count: what an edit list hides is no frame. Rotation metadata is applied.
 
-    `auto` takes decord where it is installed and reads the file rightly, else PyAV (AV1, GIF, edit lists,
-    MPEG-TS). Where decord fails on a file that looks whole, PyAV reads it only if every frame that the container
-    promises can be decoded: a damaged file is an error, never a shorter video. Which decoder read a file is logged at
-    level DEBUG. Damage inside a frame that the codec conceals without an error is not noticed, by no decoder.
+    `auto` takes PyAV, or decord where the container does not tell the frames (as AVI), if it is installed and reads the
+    file rightly: PyAV would decode such a file twice. Where decord fails on a file that looks whole, PyAV reads it only
+    if every frame that the container promises can be decoded: a damaged file is an error, never a shorter video. Which
+    decoder read a file is logged at level DEBUG. Damage inside a frame that the codec conceals without an error is not
+    noticed, by no decoder.
 
     Args:
         path: the video file.
@@ -88,7 +89,8 @@ def with_reader(index: VideoIndex, decoder: Decoder, use: Callable[[FrameReader,
     """
     if decoder != "auto":
         return _used(open_reader(decoder, index), index, use, False, decoder)
-    chosen: DecoderName = "decord" if installed("decord") and decord_obstacle(index) is None else "pyav"
+    decord = not index.exact and installed("decord") and decord_obstacle(index) is None
+    chosen: DecoderName = "decord" if decord else "pyav"
     try:
         return _used(open_reader(chosen, index), index, use, False, chosen)
     except VideoError as error:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rendered_clips import number
 
-from litevl.data import decoders
+from litevl.data import decoders, pyav_reader
 from litevl.data.annotations import VideoCaptions
 from litevl.data.coverage import find_bad_videos
 from litevl.data.dataset import CaptionedVideoDataset, VideoDataset
@@ -55,27 +55,28 @@ def test_a_segments_frames_are_those_of_its_seconds(plain_clip, decoder, start, 
 
 
 class Spy:
-    """A container that counts the frames decoded from it, and is otherwise what it stands for."""
+    """A container that counts the packets taken from it to be decoded, and is otherwise what it stands for."""
 
-    def __init__(self, container, decoded):
-        self.container, self.decoded = container, decoded
+    def __init__(self, container, taken):
+        self.container, self.taken = container, taken
 
     __class__ = av.container.InputContainer
 
     def __getattr__(self, name):
         return getattr(self.container, name)
 
-    def decode(self, stream):
-        for frame in self.container.decode(stream):
-            self.decoded.append(round(float(frame.time) * 25))
-            yield frame
+    def demux(self, stream):
+        for packet in self.container.demux(stream):
+            if packet.size:
+                self.taken.append(round(float(packet.pts * packet.time_base) * 25))
+            yield packet
 
 
 @contextlib.contextmanager
 def counting():
-    """Places of the frames that PyAV decodes inside the block, in the order in which they come."""
+    """Places of the frames whose packets PyAV takes inside the block, in the order in which they come."""
     places = []
-    original = decoders.open_container
+    original = pyav_reader.open_container
 
     @contextlib.contextmanager
     def spied(path):
@@ -83,7 +84,7 @@ def counting():
             yield Spy(container, places)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoders, "open_container", spied)
+        patch.setattr(pyav_reader, "open_container", spied)
         yield places
 
 
@@ -97,7 +98,7 @@ def test_pyav_decodes_from_the_key_frame_before_a_segment_to_its_end(plain_clip,
     index = index_video(plain_clip)
     entry = index.key_pts[index.key_pts <= index.pts[expected[0]]].max()
     assert min(places) == np.searchsorted(index.pts, entry)
-    assert max(places) == expected[-1]
+    assert expected[-1] <= max(places) <= expected[-1] + 3, "no more than what it refers to, past x264's three B-frames"
     assert len(places) == len(set(places))
 
 
