@@ -11,7 +11,11 @@ import tyro
 
 from litevl import commands
 
-COMMANDS: dict[str, Callable[..., int]] = {"validate": commands.validate, "compare": commands.compare}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "validate": commands.validate,
+    "prepare": commands.prepare,
+    "compare": commands.compare,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

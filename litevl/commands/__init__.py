@@ -6,6 +6,7 @@ needs them are imported inside the function.
 """
 
 from litevl.commands.compare import compare
+from litevl.commands.prepare import prepare
 from litevl.commands.validate import validate
 
-__all__ = ["compare", "validate"]
+__all__ = ["compare", "prepare", "validate"]

@@ -1,12 +1,16 @@
 """Decoded frames kept on disk, resized: what an epoch has decoded, the next ones read.
 
 Two files for each video and size, all its frames and the time of each, so that any sampling and any segment finds its
-own and gives what decoding gives, bit for bit. A frame of 224 pixels is 150 kB, ten seconds of 30 a second 45 MB.
+own and gives what decoding gives, bit for bit. A frame of 224 pixels is 150 kB, ten seconds of 30 a second 45 MB. A run
+fills the store as it goes, or `litevl prepare` does so beforehand.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
+import shutil
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,14 +23,18 @@ from litevl.data.decoders import FrameReader
 from litevl.data.preprocess import resize_frames
 from litevl.data.sampling import Sampling
 from litevl.data.video import Decoder, VideoError, choose, read_indexed_frames, with_reader
-from litevl.data.video_index import VideoIndex, index_video
+from litevl.data.video_index import VideoIndex, check_file, index_video
 
 logger = logging.getLogger(__name__)
 
 VERSION = 2
 """Of how frames are decoded and resized; another one leaves older files unread."""
-CHUNK = 32
-"""Frames decoded at a time while a video is stored."""
+WRITING = ".writing-"
+"""How the names of folders begin in which files are made before they take their place."""
+HEADER = 128
+"""Bytes before the data of such a file."""
+ABANDONED = 3600.0
+"""Seconds without a change after which such a folder is nobody's any more: its writer was killed."""
 
 
 class FrameStore:
@@ -64,29 +72,54 @@ class FrameStore:
         Raises:
             VideoError: as `read_frames`.
         """
-        index = index_video(path)
-        stored = self.folder / f"{self._key(path)}.npy"
+        check_file(path)
+        stored = self._file(path)
         kept = _load(stored, self._size)
-        if kept is None and self._store(index, stored):
-            kept = _load(stored, self._size)
+        if kept is None:
+            index = index_video(path)
+            kept = _load(stored, self._size) if self._store(index, stored) else None
         if kept is None:
             decoded = read_indexed_frames(index, num_frames, sampling, self._decoder, rng, start, end)
             return resize_frames(decoded, self._size)
         frames, times = kept
-        chosen = choose(times, num_frames, sampling, rng, start, end, index)
-        return torch.from_numpy(frames[chosen])
+        return torch.from_numpy(frames[choose(times, num_frames, sampling, rng, start, end, path)])
 
-    def _key(self, path: Path) -> str:
+    def holds(self, path: Path) -> bool:
+        """Whether a video's frames are there, whole."""
+        return _load(self._file(path), self._size) is not None
+
+    def bytes_of(self, frames: int) -> int:
+        """What a video of so many frames takes on disk."""
+        return frames * (3 * self._size**2 + 8) + 2 * HEADER
+
+    def write(self, index: VideoIndex) -> None:
+        """Decodes all of a video into the store; its frames come last and in one move, so that they are there or not.
+
+        Raises:
+            VideoError: some of it can't be decoded.
+            OSError: it can't be written, as on a full disk. What was stored before stays as it is.
+        """
+        with_reader(index, self._decoder, lambda reader, again: self._write(reader, self._file(index.path)))
+
+    def tidy(self) -> None:
+        """Removes what killed processes left half written."""
+        for aside in self.folder.glob(f"{WRITING}*"):
+            with contextlib.suppress(OSError):
+                newest = max(each.stat().st_mtime for each in (aside, *aside.iterdir()))
+                if time.time() - newest > ABANDONED:
+                    shutil.rmtree(aside)
+
+    def _file(self, path: Path) -> Path:
         about = path.stat()
         parts = (path.resolve(), about.st_size, about.st_mtime_ns, self._size, self._decoder, VERSION)
-        return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:24]
+        return self.folder / f"{hashlib.sha256('|'.join(map(str, parts)).encode()).hexdigest()[:24]}.npy"
 
     def _store(self, index: VideoIndex, stored: Path) -> bool:
-        """Decodes all of a video into the store, its frames last; whether that could be done."""
+        """Decodes all of a video into the store; whether that could be done."""
         if self._full or stored in self._unstored:
             return False
         try:
-            with_reader(index, self._decoder, lambda reader, again: self._write(reader, stored))
+            self.write(index)
         except VideoError as error:
             logger.debug("not stored: %s", error)
             self._unstored.add(stored)
@@ -98,18 +131,17 @@ class FrameStore:
         return True
 
     def _write(self, reader: FrameReader, stored: Path) -> None:
-        total = len(reader.timestamps)
-        with TemporaryDirectory(prefix=".writing-", dir=self.folder) as aside:
-            frames, times = Path(aside) / "frames.npy", Path(aside) / "times.npy"
+        times = reader.timestamps
+        with TemporaryDirectory(prefix=WRITING, dir=self.folder) as aside:
+            frames = Path(aside) / "frames.npy"
             # Written and not mapped: a full disk is then an error and not the end of the process.
             with frames.open("wb") as file:
-                header = {"descr": "|u1", "fortran_order": False, "shape": (total, 3, self._size, self._size)}
+                header = {"descr": "|u1", "fortran_order": False, "shape": (len(times), 3, self._size, self._size)}
                 np.lib.format.write_array_header_1_0(file, header)
-                for first in range(0, total, CHUNK):
-                    some = np.arange(first, min(first + CHUNK, total), dtype=np.int64)
-                    file.write(resize_frames(reader.get(some), self._size).numpy().tobytes())
-            np.save(times, reader.timestamps)
-            os.replace(times, _times_of(stored))
+                for some in reader.every():
+                    file.write(resize_frames(some, self._size).numpy().tobytes())
+            np.save(Path(aside) / "times.npy", times)
+            os.replace(Path(aside) / "times.npy", _times_of(stored))
             os.replace(frames, stored)
 
 

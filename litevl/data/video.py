@@ -4,6 +4,7 @@ import copy
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -70,7 +71,9 @@ def read_indexed_frames(
     before = copy.deepcopy(rng)
 
     def chosen(reader: FrameReader, again: bool) -> UInt8[np.ndarray, "time height width 3"]:
-        return reader.get(choose(reader.timestamps, num_frames, sampling, before if again else rng, start, end, index))
+        return reader.get(
+            choose(reader.timestamps, num_frames, sampling, before if again else rng, start, end, index.path)
+        )
 
     return with_reader(index, decoder, chosen)
 
@@ -118,14 +121,14 @@ def choose(
     rng: np.random.Generator | None,
     start: float | None,
     end: float | None,
-    index: VideoIndex,
+    path: Path,
 ) -> Int64[np.ndarray, " num_frames"]:
     """Which frames of a file to read, by the time of each; see `read_frames`."""
-    first, last = _window(timestamps, index, start, end)
+    first, last = _window(timestamps, path, start, end)
     return first + frame_indices(last - first, num_frames, sampling, rng)
 
 
-def _window(timestamps: np.ndarray, index: VideoIndex, start: float | None, end: float | None) -> tuple[int, int]:
+def _window(timestamps: np.ndarray, path: Path, start: float | None, end: float | None) -> tuple[int, int]:
     if start is not None and end is not None and not start < end:
         raise ValueError(f"expected start before end, got start={start} and end={end}")
     # Timestamps are rounded to the container's clock; a frame meant to be at `start` may lie just before it.
@@ -133,7 +136,7 @@ def _window(timestamps: np.ndarray, index: VideoIndex, start: float | None, end:
     last = len(timestamps) if end is None else int(np.searchsorted(timestamps, end - 1e-3))
     if last <= first:
         raise VideoError(
-            index.path,
+            path,
             f"expected frames between {start} and {end} seconds, got none: the last frame is at {timestamps[-1]:.2f}",
         )
     return first, last
