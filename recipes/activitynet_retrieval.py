@@ -53,8 +53,8 @@ ACTIVITYNET = RetrievalConfig(
         max_text_length=64,
     ),
     TrainingConfig(epochs=20, batch_size=32, lr=1e-4, gradient_checkpointing=True),
-    EvaluationConfig(k=128, workers=8),
-    RetrievalDataConfig(dataset="activitynet", workers=8),
+    EvaluationConfig(k=128),
+    RetrievalDataConfig(dataset="activitynet"),
 )
 """The defaults with --data.root: frames, side, words, batch and epochs as TESTA trains a whole BLIP, at a rate for
 adapters on a frozen one. Not tuned: no BLIP weights and no ActivityNet were at hand where they were written."""

@@ -38,8 +38,8 @@ EMBEDDED = EViLMPretrainingConfig(
 REAL = EViLMPretrainingConfig(
     PretrainedModelConfig(tokenizer=None),
     TrainingConfig(epochs=10, batch_size=64, lr=1e-4, weight_decay=1e-3, beta2=0.98, select_on="last"),
-    EvaluationConfig(k=128, workers=8),
-    RetrievalDataConfig(workers=8),
+    EvaluationConfig(k=128),
+    RetrievalDataConfig(),
 )
 """The defaults with --data.root: E-ViLM's relatives' numbers. Not tuned: no such corpus was at hand. The
 tokenizer has to be named."""

@@ -30,8 +30,8 @@ EMBEDDED = EViLMQuestionAnsweringConfig(
 REAL = EViLMQuestionAnsweringConfig(
     EViLMModelConfig(start=None),
     TrainingConfig(epochs=10, batch_size=64, lr=5e-5, weight_decay=1e-3, beta2=0.98),
-    QuestionEvaluationConfig(workers=8),
-    QuestionDataConfig(workers=8),
+    QuestionEvaluationConfig(),
+    QuestionDataConfig(),
 )
 """The defaults with --data.root, where the start has to be named. Not tuned: no pre-trained E-ViLM and no MSRVTT-QA
 were at hand."""

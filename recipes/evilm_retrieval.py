@@ -31,8 +31,8 @@ EMBEDDED = EViLMRetrievalConfig(
 REAL = EViLMRetrievalConfig(
     EViLMModelConfig(start=None),
     TrainingConfig(epochs=5, batch_size=64, lr=5e-5, weight_decay=1e-3, beta2=0.98),
-    EvaluationConfig(k=128, workers=8),
-    RetrievalDataConfig(workers=8),
+    EvaluationConfig(k=128),
+    RetrievalDataConfig(),
 )
 """The defaults with --data.root, where the start has to be named. Not tuned: no pre-trained E-ViLM and no MSR-VTT were
 at hand."""

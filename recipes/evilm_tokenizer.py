@@ -45,8 +45,8 @@ EMBEDDED = TokenizerTrainingConfig(
 REAL = TokenizerTrainingConfig(
     VQTokenizerConfig(),
     TrainingConfig(epochs=10, batch_size=64, lr=1e-3, beta2=0.98, select_on="last"),
-    evaluation=TokenizerEvaluationConfig(workers=8),
-    data=RetrievalDataConfig(workers=8),
+    evaluation=TokenizerEvaluationConfig(),
+    data=RetrievalDataConfig(),
 )
 """The defaults with --data.root. Not tuned: no BLIP weights and no such videos were at hand where they were written."""
 

@@ -37,8 +37,8 @@ EMBEDDED = CaptioningConfig(
 MSRVTT = CaptioningConfig(
     CaptioningModelConfig("Salesforce/blip-image-captioning-base"),
     TrainingConfig(epochs=5, batch_size=64, lr=1e-4, gradient_checkpointing=True),
-    CaptioningEvaluationConfig(workers=8),
-    RetrievalDataConfig(train_split="full", test_split="full", workers=8),
+    CaptioningEvaluationConfig(),
+    RetrievalDataConfig(train_split="full", test_split="full"),
 )
 """The defaults with --data.root. Not tuned: no BLIP weights and no MSR-VTT were at hand where they were written."""
 

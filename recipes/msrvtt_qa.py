@@ -48,8 +48,8 @@ EMBEDDED = QuestionAnsweringConfig(
 MSRVTT = QuestionAnsweringConfig(
     QuestionModelConfig("Salesforce/blip-vqa-base"),
     TrainingConfig(epochs=5, batch_size=32, lr=1e-4, gradient_checkpointing=True),
-    QuestionEvaluationConfig(workers=8),
-    QuestionDataConfig(workers=8),
+    QuestionEvaluationConfig(),
+    QuestionDataConfig(),
 )
 """The defaults with --data.root. Not tuned: no BLIP weights and no MSRVTT-QA were at hand where they were written."""
 

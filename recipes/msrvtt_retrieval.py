@@ -47,8 +47,8 @@ code decides about the order of frames; batches of look-alikes may add a little 
 MSRVTT = RetrievalConfig(
     RetrievalModelConfig("Salesforce/blip-itm-base-coco"),
     TrainingConfig(epochs=5, batch_size=64, lr=1e-4),
-    EvaluationConfig(k=128, workers=8),
-    RetrievalDataConfig(workers=8),
+    EvaluationConfig(k=128),
+    RetrievalDataConfig(),
 )
 """The defaults with --data.root. Not tuned: no BLIP weights and no MSR-VTT were at hand where they were written."""
 

@@ -38,8 +38,8 @@ EMBEDDED = QuestionAnsweringConfig(
 MSVD = QuestionAnsweringConfig(
     QuestionModelConfig("Salesforce/blip-vqa-base"),
     TrainingConfig(epochs=5, batch_size=32, lr=1e-4, gradient_checkpointing=True),
-    QuestionEvaluationConfig(workers=8),
-    QuestionDataConfig(dataset="msvd", workers=8),
+    QuestionEvaluationConfig(),
+    QuestionDataConfig(dataset="msvd"),
 )
 """The defaults with --data.root: those of recipes/msrvtt_qa.py. Not tuned: no BLIP weights and no MSVD-QA were at hand
 where they were written."""

@@ -47,8 +47,8 @@ EMBEDDED = RetrievalConfig(
 MSVD = RetrievalConfig(
     RetrievalModelConfig("Salesforce/blip-itm-base-coco"),
     TrainingConfig(epochs=5, batch_size=64, lr=1e-4),
-    EvaluationConfig(k=128, workers=8),
-    RetrievalDataConfig(dataset="msvd", workers=8),
+    EvaluationConfig(k=128),
+    RetrievalDataConfig(dataset="msvd"),
 )
 """The defaults with --data.root: those of recipes/msrvtt_retrieval.py. Not tuned: no BLIP weights and no MSVD were at
 hand where they were written."""

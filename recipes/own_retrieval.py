@@ -46,8 +46,8 @@ EMBEDDED = RetrievalConfig(
 OWN = RetrievalConfig(
     RetrievalModelConfig("Salesforce/blip-itm-base-coco"),
     TrainingConfig(epochs=5, batch_size=64, lr=1e-4),
-    EvaluationConfig(k=128, workers=8),
-    RetrievalDataConfig(dataset="own", caption_mode="one", workers=8),
+    EvaluationConfig(k=128),
+    RetrievalDataConfig(dataset="own", caption_mode="one"),
 )
 """The defaults with --data.root: those of recipes/msrvtt_retrieval.py, to be tuned on your own validation videos."""
 

@@ -223,5 +223,5 @@ def _usual_size(data: Path | None) -> int:
     return config["vision_config"]["image_size"]
 
 
-def _size(number: float) -> str:
+def _size(number: int | float) -> str:
     return f"{number / 1e9:,.2f} GB" if number >= 1e8 else f"{number / 1e6:,.2f} MB"

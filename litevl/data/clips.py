@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from litevl.data.annotations import VideoSource
 from litevl.data.coverage import LEAVE_OUT, BadVideoPolicy
 from litevl.data.dataset import VideoDataset, collate_videos
+from litevl.data.loader import clip_loader
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig, normalize
 from litevl.data.sampling import Sampling
@@ -31,13 +31,14 @@ class Clips:
         num_frames: of each clip.
         preprocess: size, mean and deviation of the frames.
         batch_size: clips at a time.
-        workers: processes that decode.
+        workers: processes that decode; see `decoding_workers` for None.
         device: for the clips.
         process: this process's number.
         processes: how many share the videos.
         decoder: see `read_frames`.
         sampling: see `VideoDataset`.
         on_bad_video: the policy.
+        persistent: keep the workers for another pass.
     """
 
     def __init__(
@@ -48,13 +49,14 @@ class Clips:
         num_frames: int,
         preprocess: PreprocessConfig,
         batch_size: int,
-        workers: int,
+        workers: int | None,
         device: torch.device,
         process: int = 0,
         processes: int = 1,
         decoder: Decoder = "auto",
         sampling: Sampling = "midpoint",
         on_bad_video: BadVideoPolicy = "error",
+        persistent: bool = False,
     ):
         share = torch.arange(len(videos)).tensor_split(processes)[process].tolist()
         self.num_videos = len(share)
@@ -69,7 +71,9 @@ class Clips:
             on_bad_video="skip",
         )
         self.on_bad_video = on_bad_video
-        self.loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=collate_videos)
+        self.loader = clip_loader(
+            dataset, collate_videos, workers, device, persistent=persistent, batch_size=batch_size
+        )
 
     def __iter__(self) -> Iterator[tuple[list[str], Float[Tensor, "batch time 3 height width"]]]:
         for batch in self.loader:
@@ -78,4 +82,4 @@ class Clips:
             for video_id, reason in zip(batch["bad"], batch["reasons"], strict=True):
                 logger.warning("left out of the evaluation: %s: %s", video_id, reason)
             if batch["video_id"]:
-                yield batch["video_id"], normalize(batch["frames"].to(self.device), self.preprocess)
+                yield batch["video_id"], normalize(batch["frames"].to(self.device, non_blocking=True), self.preprocess)

@@ -4,6 +4,26 @@ import os
 import sys
 from typing import Any
 
+MOST = 32
+"""Workers at most by default: each holds a few hundred megabytes, and two batches."""
+
+
+def decoding_workers(asked: int | None, accelerated: bool) -> int:
+    """Processes that decode for one training process.
+
+    By default they keep every core busy that is this process's: all that it may run on, shared with the other training
+    processes of the machine, one left for itself. Where there is no GPU the model computes on the same cores, and
+    two workers are ahead of it.
+
+    Args:
+        asked: what a user said, if anything.
+        accelerated: the model computes elsewhere than on the cores.
+    """
+    if asked is not None:
+        return asked
+    share = max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+    return min(max(share - 1, 1), MOST) if accelerated else min(share, 2)
+
 
 def usable_cores() -> int:
     """Cores that this process may run on, which in a container or a batch job are fewer than the machine's."""

@@ -53,11 +53,12 @@ class QuestionDataConfig:
     """Stop at a missing or unreadable video, or leave it out of training and count its test questions as wrong."""
     check_decoding: bool = False
     """Decode one frame of every video before the run; without it only missing files are found beforehand."""
-    workers: int = 2
-    """Processes that decode training clips."""
+    workers: int | None = None
+    """Processes that decode training clips; by default the cores of this process but one, without a GPU 2."""
     frame_store: Path | None = None
     """A folder to keep all decoded frames in, resized (150 kB for each of 224 pixels): every epoch after the first, and
-    every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit."""
+    every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit.
+    `litevl prepare` fills it beforehand, on every core, and says what it takes."""
 
     def __post_init__(self) -> None:
         if self.answers is not None and self.answer_file is not None:

@@ -69,11 +69,12 @@ class RetrievalDataConfig:
     """Stop at a missing or unreadable video, or leave it out and say so in every metric's coverage."""
     check_decoding: bool = False
     """Decode one frame of every video before the run; without it only missing files are found beforehand."""
-    workers: int = 2
-    """Processes that decode training clips."""
+    workers: int | None = None
+    """Processes that decode training clips; by default the cores of this process but one, without a GPU 2."""
     frame_store: Path | None = None
     """A folder to keep all decoded frames in, resized (150 kB for each of 224 pixels): every epoch after the first, and
-    every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit."""
+    every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit.
+    `litevl prepare` fills it beforehand, on every core, and says what it takes."""
 
     @property
     def files(self) -> dict[Split, Path]:

@@ -37,8 +37,8 @@ class QuestionEvaluationConfig:
     """Pairs of a question and an answer scored at a time."""
     bootstrap: int = 0
     """Resamples of a bootstrap over videos; with 1000, say, the accuracy gets a 95% interval."""
-    workers: int = 2
-    """Processes that decode."""
+    workers: int | None = None
+    """Processes that decode; by default the cores of this process but one, without a GPU 2."""
 
     def __post_init__(self) -> None:
         for name in ("k", "num_beams", "batch_size", "question_batch", "pair_batch"):

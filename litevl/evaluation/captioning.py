@@ -25,8 +25,8 @@ class CaptioningEvaluationConfig:
     """The shortest."""
     batch_size: int = 16
     """Clips at a time."""
-    workers: int = 2
-    """Processes that decode."""
+    workers: int | None = None
+    """Processes that decode; by default the cores of this process but one, without a GPU 2."""
 
     def __post_init__(self) -> None:
         for name, least in (("num_beams", 1), ("max_new_tokens", 1), ("min_new_tokens", 0), ("batch_size", 1)):

@@ -23,8 +23,8 @@ class EvaluationConfig:
     """Texts matched with a video at a time."""
     bootstrap: int = 0
     """Resamples of a bootstrap over queries; with 1000, say, each metric gets a 95% interval."""
-    workers: int = 2
-    """Processes that decode."""
+    workers: int | None = None
+    """Processes that decode; by default the cores of this process but one, without a GPU 2."""
 
 
 KINDS: tuple[Kind, ...] = ("contrastive", "reranked")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,7 +88,7 @@ class Captioning(AdaptedBlip):
     def evaluate(self, model: VideoCaptioning, split: Split) -> dict[str, Any]:
         """Captions beside all references; with the embedded corpus also how often a clip is told from its reversal."""
         settings, data = self.config.evaluation, self.data
-        gallery = Gallery(data, split, **self.clip_options(model))
+        gallery = self.of_split("gallery", split, partial(Gallery, data, split, **self.clip_options(model)))
         references = {video.video_id: video.captions for video in data.splits[split]}
         first = {name: captions[0] for name, captions in references.items()}
         pairs = [pair for one, other in data.order_pairs for pair in ((one, other), (other, one))]

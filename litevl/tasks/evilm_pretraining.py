@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -132,7 +133,7 @@ class EViLMPretraining(WholeEViLM, Retrieval):
         places = {video.video_id: place for place, video in enumerate(videos)}
         objective = PretrainingObjective(model, self.config.loss, self._of, self.config.seed)
         sums: dict[str, list[tuple[float, int]]] = {}
-        clips = self.clips(model, videos)
+        clips = self.of_split("masked", split, partial(self.clips, model, videos))
         for names, pixels in clips:
             tokens = model.tokenize([captions[name] for name in names])
             hidden = objective.hide_each(tokens, pixels.shape[1], [places[name] for name in names])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -87,7 +88,7 @@ class QuestionAnswering(Task):
         """Accuracy over all questions of the split and by type, with the ceiling of the list."""
         settings, data = self.config.evaluation, self.data
         videos = data.splits[split]
-        clips = self.clips(model, videos)
+        clips = self.of_split("clips", split, partial(self.clips, model, videos))
         asked = {video.video_id: video.questions for video in videos}
         said, came = answer_questions(
             model, asked, clips, data.answers, self.accelerator, settings, num_videos=clips.num_videos

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +80,7 @@ class Retrieval(Task):
     def evaluate(self, model: Any, split: Split) -> dict[str, Any]:
         """Recall and ranks; with the embedded corpus also how often a clip is told from its reversal."""
         settings, data = self.config.evaluation, self.data
-        gallery = Gallery(data, split, **self.clip_options(model))
+        gallery = self.of_split("gallery", split, partial(Gallery, data, split, **self.clip_options(model)))
         scores = score_gallery(
             model,
             gallery.texts,

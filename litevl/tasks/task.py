@@ -1,9 +1,9 @@
 """A task and its model: what of a run is its own."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from accelerate import Accelerator
 from torch import nn
@@ -14,6 +14,7 @@ from litevl.training import preprocessing
 from litevl.training.clip_batches import ClipBatches
 
 Split = Literal["train", "val", "test"]
+Made = TypeVar("Made")
 
 
 class Task(ABC):
@@ -34,6 +35,7 @@ class Task(ABC):
         self.config, self.accelerator = config, accelerator
         self.data: Any = None
         """What `load_data` found: with `splits`, `coverage`, `summary()` and `stamp()`."""
+        self._kept: dict[tuple[str, Split], Any] = {}
 
     @property
     @abstractmethod
@@ -125,7 +127,21 @@ class Task(ABC):
             "processes": accelerator.num_processes,
         }
 
-    def clips(self, model: Any, videos: Sequence[VideoSource]) -> Clips:
+    def of_split(self, what: str, split: Split, make: Callable[..., Made]) -> Made:
+        """What `make` makes of a split. That of the validation split is kept, with its workers, for the next epoch.
+
+        Args:
+            what: told from others of the same split by this name.
+            split: of the data.
+            make: takes `persistent`, as `Clips` does.
+        """
+        if split != "val":
+            return make(persistent=False)
+        if (what, split) not in self._kept:
+            self._kept[what, split] = make(persistent=True)
+        return self._kept[what, split]
+
+    def clips(self, model: Any, videos: Sequence[VideoSource], persistent: bool = False) -> Clips:
         """This process's share of videos of the data, as the model takes them."""
         settings = self.data.config
         return Clips(
@@ -135,6 +151,7 @@ class Task(ABC):
             decoder=settings.decoder,
             sampling=settings.sampling,
             on_bad_video=settings.on_bad_video,
+            persistent=persistent,
         )
 
     def for_card(self, results: Mapping[str, Any]) -> dict[str, Any]:

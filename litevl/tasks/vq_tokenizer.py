@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,8 +39,8 @@ class TokenizerEvaluationConfig:
 
     batch_size: int = 16
     """Clips tokenised at a time."""
-    workers: int = 2
-    """Processes that decode."""
+    workers: int | None = None
+    """Processes that decode; by default the cores of this process but one, without a GPU 2."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class TokenizerTraining(Task):
         objective = VQObjective(model, self.teacher, self.config.seed).eval()
         counts = torch.zeros(model.config.codes, dtype=torch.long)
         came: list[str] = []
-        clips = self.clips(model, self.data.splits[split])
+        clips = self.of_split("clips", split, partial(self.clips, model, self.data.splits[split]))
         for names, pixels in clips:
             distance, ids = objective.measure(pixels)
             sums[0] += distance * len(names)

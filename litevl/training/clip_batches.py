@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from accelerate import Accelerator
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from litevl.data.coverage import LEAVE_OUT, BadVideoPolicy
+from litevl.data.loader import clip_loader
 from litevl.data.preprocess import PreprocessConfig, normalize
 from litevl.data.sampler import EpochSampler
 from litevl.data.video import VideoError
@@ -25,7 +26,7 @@ class ClipBatches(ABC):
         dataset: clips by (epoch, row), with bad videos skipped: what becomes of them is decided here, as an error that
             a worker process raises comes as its traceback.
         collate: makes a batch of them, with `video_id`, `frames`, `bad` and `reasons`.
-        workers: processes that decode.
+        workers: processes that decode, from the first epoch to the last; see `decoding_workers` for None.
         preprocess: size, mean and deviation of the frames.
         training: batch size and micro-batches.
         accelerator: of this run.
@@ -41,7 +42,7 @@ class ClipBatches(ABC):
         self,
         dataset: Dataset,
         collate: Callable[[Any], Any],
-        workers: int,
+        workers: int | None,
         preprocess: PreprocessConfig,
         training: TrainingConfig,
         accelerator: Accelerator,
@@ -62,12 +63,8 @@ class ClipBatches(ABC):
             **sampling,
         )
         self.per_epoch = self.sampler.batches_per_epoch
-        self.loader = DataLoader(
-            dataset,
-            batch_sampler=self.sampler,
-            num_workers=workers,
-            collate_fn=collate,
-            persistent_workers=workers > 0,
+        self.loader = clip_loader(
+            dataset, collate, workers, accelerator.device, persistent=True, batch_sampler=self.sampler
         )
 
     @abstractmethod
@@ -96,5 +93,5 @@ class ClipBatches(ABC):
                     logger.warning("left out of training: %s: %s", video_id, reason)
                 self.skipped[video_id] = reason
             if items["video_id"]:
-                pixels = normalize(items["frames"].to(self.accelerator.device), self.preprocess)
+                pixels = normalize(items["frames"].to(self.accelerator.device, non_blocking=True), self.preprocess)
                 yield Batch({"pixels": pixels, **self.inputs(items)}, items["video_id"])
