@@ -104,6 +104,9 @@ def test_commands_use_flags_that_exist():
             continue
         if flag in (
             "--json",
+            "--frame-store",
+            "--image-size",
+            "--dry-run",
             "--text-ids",
             "--video-ids",
             "--bootstrap",

@@ -3,6 +3,7 @@
 import json
 from functools import partial
 
+import decode
 import encode
 import evaluation
 import pytest
@@ -17,8 +18,9 @@ import torch
         (rerank, side_by_side.Config, 2),
         (encode, encode.EncodeConfig, 12),
         (evaluation, partial(evaluation.EvaluationBenchmark, items=50, k=8, growth=(50, 100)), 2),
+        (decode, partial(decode.DecodeConfig, keys=(12,), clips=4), 3),
     ],
-    ids=["rerank", "encode", "evaluation"],
+    ids=["rerank", "encode", "evaluation", "decode"],
 )
 def test_measures_and_writes(program, config, rows, tmp_path, capsys):
     page, figures = tmp_path / "RESULTS.md", tmp_path / "figures.json"

@@ -1,6 +1,7 @@
 """Workers that decode: how many there are, that they live on, and that nothing depends on them."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from litevl.data.loader import clip_loader
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig
 from litevl.data.sampler import EpochSampler
+from litevl.tasks.task import Task
 
 
 class Told(Dataset):
@@ -94,3 +96,17 @@ def test_a_kept_evaluation_gives_the_same_clips_again(tmp_path):
         for (names, pixels), (expected, decoded) in zip(kept, alone, strict=True):
             assert names == expected
             assert torch.equal(pixels, decoded)
+
+
+def test_the_validation_split_keeps_its_workers_for_the_next_epoch():
+    task, made = SimpleNamespace(_kept={}), []
+
+    def make(persistent):
+        made.append(persistent)
+        return object()
+
+    kept = Task.of_split(task, "clips", "val", make)
+    assert Task.of_split(task, "clips", "val", make) is kept
+    assert Task.of_split(task, "masked", "val", make) is not kept
+    assert Task.of_split(task, "clips", "test", make) is not Task.of_split(task, "clips", "test", make)
+    assert made == [True, True, False, False]
