@@ -1,11 +1,14 @@
 """The benchmarks run, check that both sides do the same, and put what they measured where it is asked for."""
 
 import json
+import subprocess
 from functools import partial
+from pathlib import Path
 
 import decode
 import encode
 import evaluation
+import every
 import pytest
 import rerank
 import side_by_side
@@ -66,3 +69,44 @@ def test_the_pairs_of_an_evaluation_grow_with_its_queries(tmp_path):
     pairs = evaluation.wanted_pairs(50, 4)
     assert len(set(pairs.tolist())) == len(pairs)
     assert "200" in (tmp_path / "RESULTS.md").read_text()
+
+
+def test_every_benchmark_is_one_of_all():
+    programs = {path.stem for path in every.HERE.glob("*.py")} - {"every", "side_by_side"}
+    assert programs == set(every.PROGRAMS)
+
+
+def test_all_of_them_by_one_command(tmp_path, capfd):
+    page, figures = tmp_path / "RESULTS.md", tmp_path / "figures.json"
+    config = every.EveryConfig(only=("rerank",), device="cpu", small=True, markdown=page, json=figures)
+    found = every.main(config)
+    assert [each["title"] for each in found] == ["Re-ranking"]
+    assert json.loads(figures.read_text()) == found
+    assert "## Re-ranking\n" in page.read_text()
+    out, told = capfd.readouterr()
+    assert "What was set out to be reached (toy models: the figures mean nothing)" in out
+    assert "rerank.py --json" in told
+
+
+def test_one_that_fails_does_not_end_the_others(tmp_path, monkeypatch, capfd):
+    ran = []
+
+    def run(command):
+        ran.append(Path(command[1]).stem)
+        if ran[-1] == "encode":
+            return subprocess.CompletedProcess(command, 1)
+        Path(command[3]).write_text(json.dumps({"title": ran[-1], "rows": []}))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(every.subprocess, "run", run)
+    with pytest.raises(SystemExit, match="failed: encode; see above"):
+        every.main(every.EveryConfig(only=("encode", "rerank"), json=tmp_path / "figures.json"))
+    assert ran == ["encode", "rerank"]
+    assert [each["title"] for each in json.loads((tmp_path / "figures.json").read_text())] == ["rerank"]
+
+
+def test_what_was_reached_is_told_row_by_row():
+    row = {"work": "ours", "against": "theirs", "ratio": 0.5, "reach": 0.6}
+    rows = [row, {**row, "ratio": 0.61}, {**row, "reach": None}]
+    _, *cells = every.reached([{"rows": rows}])
+    assert [cell[2:] for cell in cells] == [["0.500", "<= 0.6", "yes"], ["0.610", "<= 0.6", "no"]]
