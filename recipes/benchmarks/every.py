@@ -24,12 +24,13 @@ from litevl.evaluation.report import rows_table, show
 HERE = Path(__file__).parent
 LAVIS = Path(".venv-lavis/bin/python")
 
-Name = Literal["encode", "timesformer", "rerank", "evaluation"]
+Name = Literal["encode", "timesformer", "rerank", "evaluation", "decode"]
 PROGRAMS: dict[Name, tuple[str, ...]] = {
     "encode": ("--compile",),
     "timesformer": ("--compile",),
     "rerank": (),
     "evaluation": (),
+    "decode": (),
 }
 """What each is given."""
 
