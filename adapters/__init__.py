@@ -9,6 +9,14 @@ from .describe import describe
 from .families import FAMILIES, adapter_config
 from .fingerprint import fingerprint
 from .frame_average import FrameAverageConfig
+from .frozen_blocks import (
+    FrameFeatures,
+    blocks_below,
+    encode_above,
+    encode_below,
+    fingerprint_below,
+    require_frozen_below,
+)
 from .hub import push_to_hub
 from .litevl import LiteVLConfig
 from .loading import AdapterLoadError, load_adapters
@@ -28,18 +36,23 @@ __all__ = [
     "AdapterLoadError",
     "BottleneckConfig",
     "FrameAverageConfig",
+    "FrameFeatures",
     "LiteVLConfig",
     "PoolingConfig",
     "STAdapterConfig",
     "TemporalShiftConfig",
     "adapter_config",
     "add_details",
+    "blocks_below",
     "count_parameters",
     "describe",
     "describe_trainable",
     "disable_adapters",
+    "encode_above",
+    "encode_below",
     "find_vision_encoder",
     "fingerprint",
+    "fingerprint_below",
     "freeze_backbone",
     "load_adapters",
     "merge",
@@ -49,6 +62,7 @@ __all__ = [
     "plugged_state",
     "pool_by_text",
     "push_to_hub",
+    "require_frozen_below",
     "save_adapters",
     "set_adapter",
     "stock_state_dict",

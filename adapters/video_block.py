@@ -40,7 +40,7 @@ def _forward(
     if num_frames is None:
         return type(block).forward(block, *args, **kwargs) if stock is None else stock(*args, **kwargs)
     tokens = kwargs.pop("hidden_states") if "hidden_states" in kwargs else args[0]
-    run = partial(_video_forward, block, layout, _adapters(block, adapter), num_frames=num_frames, options=kwargs)
+    run = partial(_video_forward, block, layout, adapters_in(block, adapter), num_frames=num_frames, options=kwargs)
     return block._gradient_checkpointing_func(run, tokens) if _checkpoints(block) else run(tokens)
 
 
@@ -80,6 +80,7 @@ def _video_forward(
     return tokens + drop_path(residual)
 
 
-def _adapters(block: nn.Module, name: str | None) -> list[Adapter]:
+def adapters_in(block: nn.Module, name: str | None) -> list[Adapter]:
+    """The adapters of a plugged block under a name, in their order."""
     container: Any = getattr(block, CONTAINER, None)
     return list(container[name].values()) if container is not None and name in container else []

@@ -74,6 +74,26 @@ def pack_video(
     return torch.cat([frames[:, :, 0].mean(dim=1, keepdim=True), frames.flatten(1, 2)], dim=1)
 
 
+def travelling(module: nn.Module, num_frames: int) -> dict[str, Any]:
+    """What travels with clips through the blocks: their number of frames, and the adapter they run through."""
+    state: Plugged = module.litevl_plugged  # type: ignore[assignment]
+    _announce_resampling(module, state, num_frames)
+    return {"num_frames": num_frames, "adapter": state.active}
+
+
+def embed_frames(encoder: VisionEncoder, frames: Tensor) -> Tensor:
+    """The tokens of frames as they enter block 0: patches and CLS, with their positions."""
+    _require_size(encoder.module, frames)
+    module: Any = encoder.module
+    return module.embeddings(frames) if encoder.layout is TRANSFORMERS else _embed_original(module, frames)
+
+
+def pack_clips(encoder: VisionEncoder, tokens: Tensor, call: dict[str, Any]) -> Tensor:
+    """What comes out of the last block, normed and laid out by clip, as the whole encoder gives it."""
+    norm: Any = getattr(encoder.module, encoder.layout.last_norm)
+    return pack_video(norm(tokens), call["num_frames"], _cls(encoder.module, call["adapter"]))
+
+
 def _fold_video(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
     pixels = kwargs["pixel_values"] if "pixel_values" in kwargs else (args[0] if args else None)
     if pixels is None or pixels.ndim == 4:
@@ -106,12 +126,16 @@ def _forward_original(module: Any, name: str, stock: Any, x: Tensor, *args: Any,
 def _encode_clips(module: Any, x: Tensor, register_blk: int = -1) -> Tensor:
     """The way through the original's encoder, with its own method's parameters."""
     call = _call(module, x, False)
-    tokens = module.patch_embed(x.flatten(0, 1))
-    tokens = torch.cat([module.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
-    tokens = module.pos_drop(tokens + module.pos_embed[:, : tokens.shape[1]])
+    tokens = _embed_original(module, x.flatten(0, 1))
     for number, block in enumerate(module.blocks):
         tokens = block(tokens, register_hook=register_blk == number, **call)
     return pack_video(module.norm(tokens), call["num_frames"], _cls(module, call["adapter"]))
+
+
+def _embed_original(module: Any, frames: Tensor) -> Tensor:
+    tokens = module.patch_embed(frames)
+    tokens = torch.cat([module.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+    return module.pos_drop(tokens + module.pos_embed[:, : tokens.shape[1]])
 
 
 def _call(module: nn.Module, pixels: Tensor, interpolate: bool) -> dict[str, Any]:
@@ -121,16 +145,19 @@ def _call(module: nn.Module, pixels: Tensor, interpolate: bool) -> dict[str, Any
             "expected pixel values of shape (batch, time, 3, height, width) for video or (batch, 3, height, width) for "
             f"images, got {tuple(pixels.shape)}"
         )
+    if not interpolate:
+        _require_size(module, pixels)
+    return travelling(module, pixels.shape[1])
+
+
+def _require_size(module: nn.Module, pixels: Tensor) -> None:
     # transformers takes a prefix of the position table for smaller frames: wrong positions without an error.
     size = _image_size(module)
-    if size and tuple(pixels.shape[-2:]) != size and not interpolate:
+    if size and tuple(pixels.shape[-2:]) != size:
         raise ValueError(
             f"expected frames of {size[0]} x {size[1]} pixels, got {pixels.shape[-2]} x {pixels.shape[-1]}; resize "
             "them, load the backbone with image_size=..., or pass interpolate_pos_encoding=True"
         )
-    state: Plugged = module.litevl_plugged  # type: ignore[assignment]
-    _announce_resampling(module, state, pixels.shape[1])
-    return {"num_frames": pixels.shape[1], "adapter": state.active}
 
 
 def _image_size(module: Any) -> tuple[int, int] | None:

@@ -22,6 +22,7 @@ class Layout:
     attention: str
     projection: str
     norm2: str
+    last_norm: str
     markers: tuple[str, ...]
     """What else the encoder must hold to be taken for one of this layout."""
     renamed: tuple[tuple[str, str], ...] = ()
@@ -45,6 +46,7 @@ TRANSFORMERS = Layout(
     attention="self_attn",
     projection="projection",
     norm2="layer_norm2",
+    last_norm="post_layernorm",
     markers=("embeddings", "post_layernorm"),
 )
 ORIGINAL = Layout(
@@ -53,6 +55,7 @@ ORIGINAL = Layout(
     attention="attn",
     projection="proj",
     norm2="norm2",
+    last_norm="norm",
     markers=("patch_embed", "cls_token", "pos_embed", "pos_drop", "norm"),
     renamed=(
         (r"^cls_token$", "embeddings.class_embedding"),

@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from litevl.data.annotations import VideoSource
 from litevl.data.coverage import LEAVE_OUT, BadVideoPolicy
 from litevl.data.dataset import VideoDataset, collate_videos
+from litevl.data.feature_store import to_model
 from litevl.data.loader import clip_loader
 from litevl.data.paths import VideoFolder
-from litevl.data.preprocess import PreprocessConfig, normalize
+from litevl.data.preprocess import PreprocessConfig
 from litevl.data.sampling import Sampling
 from litevl.data.video import Decoder, VideoError
 
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 class Clips:
     """One process's share of the videos of a split, as batches of ids and preprocessed clips on `device`.
+
+    Where the folder's features are stored, those come in place of pixels.
 
     A video that can't be decoded follows the policy; under `skip` it is named in the log and does not come. It is an
     error of this process, not of a worker, whose traceback would hide it.
@@ -60,7 +62,7 @@ class Clips:
     ):
         share = torch.arange(len(videos)).tensor_split(processes)[process].tolist()
         self.num_videos = len(share)
-        self.preprocess, self.device = preprocess, device
+        self.preprocess, self.device, self.features = preprocess, device, folder.features
         dataset = VideoDataset(
             [videos[i] for i in share],
             folder,
@@ -75,11 +77,12 @@ class Clips:
             dataset, collate_videos, workers, device, persistent=persistent, batch_size=batch_size
         )
 
-    def __iter__(self) -> Iterator[tuple[list[str], Float[Tensor, "batch time 3 height width"]]]:
+    def __iter__(self) -> Iterator[tuple[list[str], Any]]:
         for batch in self.loader:
             if batch["bad"] and self.on_bad_video == "error":
                 raise VideoError(batch["bad"][0], f"{batch['reasons'][0]}; {LEAVE_OUT}")
             for video_id, reason in zip(batch["bad"], batch["reasons"], strict=True):
                 logger.warning("left out of the evaluation: %s: %s", video_id, reason)
             if batch["video_id"]:
-                yield batch["video_id"], normalize(batch["frames"].to(self.device, non_blocking=True), self.preprocess)
+                frames = batch["frames"].to(self.device, non_blocking=True)
+                yield batch["video_id"], to_model(frames, self.preprocess, self.features)

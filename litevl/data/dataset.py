@@ -5,6 +5,7 @@ Frames leave them as bytes, resized; `normalize` them on the device.
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -25,7 +26,7 @@ from litevl.data.frame_store import FrameStore
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig, resize_frames
 from litevl.data.sampler import EpochSampler, Row
-from litevl.data.sampling import Sampling
+from litevl.data.sampling import Sampling, candidate_places, check_per_segment
 from litevl.data.video import Decoder, VideoError, read_frames
 
 __all__ = [
@@ -102,9 +103,11 @@ class ClipReader:
         decoder: Decoder,
         sampling: Sampling,
         on_bad_video: BadVideoPolicy,
+        per_segment: int | None = None,
     ):
         if num_frames < 1:
             raise ValueError(f"expected num_frames of at least 1, got {num_frames}")
+        check_per_segment(per_segment)
         if on_bad_video not in ("error", "skip"):
             raise ValueError(f"expected on_bad_video 'error' or 'skip', got {on_bad_video!r}")
         self._folder = root if isinstance(root, VideoFolder) else VideoFolder(root)
@@ -112,21 +115,35 @@ class ClipReader:
         self._decoder, self._sampling, self._policy = decoder, sampling, on_bad_video
         kept = self._folder.frame_store
         self._store = None if kept is None else FrameStore(kept, self._size, decoder)
+        self._features, self._per_segment = self._folder.features, per_segment
 
     def read(self, video: VideoSource, rng: np.random.Generator | None) -> tuple[Tensor, str | None]:
-        """Pixels and None, or, where bad videos are skipped, no pixels and the reason."""
+        """Pixels (or features, where they are stored) and None, or, where bad videos are skipped, none and the reason.
+
+        Args:
+            video: which one.
+            rng: source of randomness, for training.
+        """
         try:
             path = self._folder.resolve(video.key)
-            if self._store is not None:
-                return self._store.read(path, self._num_frames, self._sampling, rng, video.start, video.end), None
-            frames = read_frames(
-                path, self._num_frames, self._sampling, self._decoder, rng, start=video.start, end=video.end
-            )
+            if self._features is not None:
+                return self._features.read(path, video, rng), None
+            if rng is None or self._per_segment is None:
+                return self._pixels(path, video, self._num_frames, self._sampling, rng), None
+            every = self._pixels(path, video, self._num_frames * self._per_segment, "midpoint", None)
+            return every[candidate_places(self._num_frames, self._per_segment, rng)], None
         except VideoError as error:
             if self._policy == "error":
                 raise
             return torch.empty((0, 3, self._size, self._size), dtype=torch.uint8), str(error)
-        return resize_frames(frames, self._size), None
+
+    def _pixels(
+        self, path: Path, video: VideoSource, num_frames: int, sampling: Sampling, rng: np.random.Generator | None
+    ) -> Tensor:
+        if self._store is not None:
+            return self._store.read(path, num_frames, sampling, rng, video.start, video.end)
+        frames = read_frames(path, num_frames, sampling, self._decoder, rng, start=video.start, end=video.end)
+        return resize_frames(frames, self._size)
 
 
 class VideoDataset(Dataset[VideoItem]):
@@ -191,6 +208,7 @@ class CaptionedVideoDataset(Dataset[CaptionedVideoItem]):
         captions: `one` makes one row per video, with another caption drawn each epoch; `all` one row per caption.
         seed: of what is random.
         on_bad_video: `error` raises `VideoError`; `skip` gives an item that `collate_captioned` takes out and lists.
+        per_segment: draw among so many frames of each segment; see `candidate_places`.
     """
 
     def __init__(
@@ -204,11 +222,12 @@ class CaptionedVideoDataset(Dataset[CaptionedVideoItem]):
         captions: Literal["one", "all"] = "one",
         seed: int = 0,
         on_bad_video: BadVideoPolicy = "error",
+        per_segment: int | None = None,
     ):
         if captions not in ("one", "all"):
             raise ValueError(f"expected captions 'one' or 'all', got {captions!r}")
         self.videos = tuple(videos)
-        self._frames = ClipReader(root, num_frames, preprocess, decoder, sampling, on_bad_video)
+        self._frames = ClipReader(root, num_frames, preprocess, decoder, sampling, on_bad_video, per_segment)
         self._seed = seed
         self._rows: list[tuple[int, int | None]] = [
             (place, number)

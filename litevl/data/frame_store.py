@@ -145,8 +145,13 @@ class FrameStore:
             os.replace(frames, stored)
 
 
-def make_store(folder: Path) -> None:
+def make_store(folder: Path, setting: str = "frame_store", what: str = "decoded frames") -> None:
     """Makes the folder of a store, where it is not there.
+
+    Args:
+        folder: of it.
+        setting: that names it.
+        what: is kept in it.
 
     Raises:
         ValueError: it is a file, or can't be made.
@@ -156,7 +161,7 @@ def make_store(folder: Path) -> None:
     except OSError as error:
         came = "a file" if folder.is_file() else f"one that can't be made ({error})"
         raise ValueError(
-            f"frame_store: expected a folder to keep decoded frames in, got {folder}, {came}; name another"
+            f"{setting}: expected a folder to keep {what} in, got {folder}, {came}; name another"
         ) from error
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from litevl.data.annotations import VIDEO_EXTENSIONS
+from litevl.data.feature_store import FeatureStore
 from litevl.data.video_index import VideoError
 
 SUBFOLDERS = (
@@ -36,16 +37,26 @@ class VideoFolder:
     Args:
         root: the folder.
         frame_store: where the videos' decoded frames are kept, if they are; see `litevl.data.frame_store`.
+        features: what is read in place of frames, if anything is; see `litevl.data.feature_store`.
 
     Raises:
         FileNotFoundError: there is no such folder.
     """
 
-    def __init__(self, root: str | os.PathLike[str], frame_store: str | os.PathLike[str] | None = None):
-        self.root, self.frame_store = Path(root), frame_store
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        frame_store: str | os.PathLike[str] | None = None,
+        features: FeatureStore | None = None,
+    ):
+        self.root, self.frame_store, self.features = Path(root), frame_store, features
         if not self.root.is_dir():
             raise FileNotFoundError(f"expected a folder of videos, got {self.root}, which is not one")
         self._listings: dict[str, dict[str, list[str]]] = {}
+
+    def reading(self, features: FeatureStore) -> "VideoFolder":
+        """The same folder, of whose videos stored features are read in place of frames."""
+        return VideoFolder(self.root, self.frame_store, features)
 
     def find(self, key: str | int) -> Path | None:
         """The video's file, or None.

@@ -79,6 +79,7 @@ class QuestionedVideoDataset(Dataset[QuestionedVideoItem]):
         decoder: see `read_frames`.
         seed: of what is random.
         on_bad_video: `error` raises `VideoError`; `skip` gives an item that `collate_questioned` takes out and lists.
+        per_segment: draw among so many frames of each segment; see `candidate_places`.
 
     Raises:
         ValueError: fewer than one question a clip.
@@ -94,11 +95,12 @@ class QuestionedVideoDataset(Dataset[QuestionedVideoItem]):
         decoder: Decoder = "auto",
         seed: int = 0,
         on_bad_video: BadVideoPolicy = "error",
+        per_segment: int | None = None,
     ):
         if questions < 1:
             raise ValueError(f"expected at least one question for each clip, got {questions}")
         self.videos = tuple(videos)
-        self._frames = ClipReader(root, num_frames, preprocess, decoder, "random", on_bad_video)
+        self._frames = ClipReader(root, num_frames, preprocess, decoder, "random", on_bad_video, per_segment)
         self._seed, self._questions = seed, questions
         self._rows = [
             (place, part)

@@ -9,12 +9,13 @@ from .activitynet import ACTIVITYNET, load_activitynet
 from .benchmark import Split
 from .coverage import BadVideoPolicy
 from .didemo import DIDEMO, load_didemo
+from .feature_store import Precision
 from .msrvtt import CAPTION_MODES, Format, TestSplit, TrainSplit, load_msrvtt
 from .msvd import MSVD, load_msvd
 from .own import load_own
 from .paths import VideoFolder
 from .retrieval_set import CaptionMode, RetrievalSet, refuse_other_mode
-from .sampling import Sampling
+from .sampling import Sampling, check_per_segment
 from .split_files import DATASETS, Schema
 from .video import Decoder
 
@@ -65,6 +66,9 @@ class RetrievalDataConfig:
     """PyAV, or decord where that is faster and right (as for AVI); or one of them, or torchcodec, by name."""
     sampling: Sampling = "midpoint"
     """Frames for evaluation: mid-points of equal segments, or `legacy_blip`, BLIP's own truncating rule."""
+    frames_per_segment: int | None = None
+    """Train on frames drawn among so many of each of a clip's segments, evenly placed: 1 is the middle frame alone, as
+    in evaluation, 3 or 5 vary it; by default any frame may be drawn."""
     on_bad_video: BadVideoPolicy = "error"
     """Stop at a missing or unreadable video, or leave it out and say so in every metric's coverage."""
     check_decoding: bool = False
@@ -75,6 +79,16 @@ class RetrievalDataConfig:
     """A folder to keep all decoded frames in, resized (150 kB for each of 224 pixels): every epoch after the first, and
     every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit.
     `litevl prepare` fills it beforehand, on every core, and says what it takes."""
+    feature_store: Path | None = None
+    """A folder to keep what the frozen blocks below the first adapter make of frames, for adapters in the upper blocks
+    (--adapter.layers 8 9 10 11): no epoch then decodes or computes them again. It holds frames-per-segment frames of
+    each segment (1 if that is not given), and says its size before it is written."""
+    feature_precision: Precision = "float16"
+    """Of what the feature store holds: float16 rounds by 0.05%, an eighth of bfloat16's, which is for features beyond
+    65504; float32 is exact, and twice as large."""
+
+    def __post_init__(self) -> None:
+        check_per_segment(self.frames_per_segment)
 
     @property
     def files(self) -> dict[Split, Path]:

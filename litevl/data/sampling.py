@@ -53,3 +53,38 @@ def frame_indices(
         # A step that rounds down can make arange one element too long; BLIP then had T + 1 frames.
         return np.arange(0, total, total / num_frames, dtype=int)[:num_frames].astype(np.int64)
     raise ValueError(f"expected a sampling mode out of {', '.join(get_args(Sampling))}; got {mode!r}")
+
+
+def candidate_places(
+    num_frames: int, per_segment: int, rng: np.random.Generator | None = None
+) -> Int64[np.ndarray, " num_frames"]:
+    """Which of a video's candidates a clip takes, where only so many frames of it are at hand.
+
+    The candidates are the mid-points of `num_frames * per_segment` equal segments. With `rng` a clip takes those whose
+    parts of the video hold the frames that `random` would draw from the same `rng`; without it the middle one of each
+    segment, which is the frame of `midpoint`.
+
+    Args:
+        num_frames: segments, one frame of each.
+        per_segment: candidates of each; odd, so that there is a middle one.
+        rng: source of randomness for training.
+
+    Raises:
+        ValueError: a number of candidates that is not odd.
+    """
+    check_per_segment(per_segment)
+    places = np.full(num_frames, 0.5) if rng is None else rng.random(num_frames)
+    return np.arange(num_frames) * per_segment + (places * per_segment).astype(np.int64)
+
+
+def check_per_segment(per_segment: int | None) -> None:
+    """Checks a number of candidates per segment.
+
+    Raises:
+        ValueError: it is not odd.
+    """
+    if per_segment is not None and (per_segment < 1 or per_segment % 2 == 0):
+        raise ValueError(
+            f"frames_per_segment: expected an odd number (1, 3, 5, ...), so that the middle frame, which evaluation "
+            f"takes, is among them; got {per_segment}"
+        )

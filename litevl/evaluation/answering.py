@@ -7,8 +7,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
-from torch import Tensor
 from tqdm import tqdm
 
 from litevl.bootstrap import bootstrap_interval
@@ -16,6 +14,7 @@ from litevl.data.answers import AnswerList, normalized, qa_metrics, right_answer
 from litevl.data.question_files import VideoQuestion
 from litevl.distributed import gather_objects
 from litevl.models import TokenBatch, VideoQuestionAnswering
+from litevl.models.encoding import VideoInput
 from litevl.models.interfaces import QuestionModel
 
 
@@ -50,7 +49,7 @@ class QuestionEvaluationConfig:
 def answer_questions(
     model: QuestionModel,
     questions: Mapping[str, Sequence[VideoQuestion]],
-    videos: Iterable[tuple[Sequence[str], Float[Tensor, "_ time 3 height width"]]],
+    videos: Iterable[tuple[Sequence[str], VideoInput]],
     answers: AnswerList,
     accelerator: Accelerator,
     config: QuestionEvaluationConfig,
@@ -81,7 +80,7 @@ def answer_questions(
             asked = [(row, each) for row, name in enumerate(names) for each in questions[name]]
             for start in range(0, len(asked), config.question_batch):
                 some = asked[start : start + config.question_batch]
-                rows = torch.tensor([row for row, _ in some], device=pixels.device)
+                rows = torch.tensor([row for row, _ in some], device=model.device)
                 with accelerator.autocast():
                     tokens = model.tokenize_questions([each.question for _, each in some])
                     grounded = model.ground(encoded[rows], tokens)

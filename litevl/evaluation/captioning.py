@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
-from torch import Tensor
 from tqdm import tqdm
 
 from litevl.distributed import gather_objects
 from litevl.models import VideoCaptioning
+from litevl.models.encoding import VideoInput
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class WrittenCaptions:
 @torch.no_grad()
 def write_captions(
     model: VideoCaptioning,
-    videos: Iterable[tuple[Sequence[str], Float[Tensor, "_ time 3 height width"]]],
+    videos: Iterable[tuple[Sequence[str], VideoInput]],
     accelerator: Accelerator,
     config: CaptioningEvaluationConfig,
     rivals: Mapping[str, tuple[str, str]] | None = None,
@@ -81,7 +80,7 @@ def write_captions(
             captions |= dict(zip(names, written, strict=True))
             if rivalled := [row for row, name in enumerate(names) if rivals and name in rivals]:
                 assert rivals is not None
-                some = encoded[torch.tensor(rivalled, device=pixels.device)]
+                some = encoded[torch.tensor(rivalled, device=model.device)]
                 true, false = (model.tokenize([rivals[names[row]][which] for row in rivalled]) for which in (0, 1))
                 with accelerator.autocast():
                     better = model.caption_log_likelihood(some, true) > model.caption_log_likelihood(some, false)

@@ -5,12 +5,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
-from torch import Tensor
 from tqdm import tqdm
 
 from litevl.data.multiple_choice import CaptionChoice
 from litevl.distributed import gather_objects
+from litevl.models.encoding import VideoInput
 from litevl.models.interfaces import RetrievalModel
 
 
@@ -18,7 +17,7 @@ from litevl.models.interfaces import RetrievalModel
 def choose_captions(
     model: RetrievalModel,
     choices: Mapping[str, CaptionChoice],
-    videos: Iterable[tuple[Sequence[str], Float[Tensor, "_ time 3 height width"]]],
+    videos: Iterable[tuple[Sequence[str], VideoInput]],
     accelerator: Accelerator,
     pair_batch: int,
     num_videos: int | None = None,
@@ -42,7 +41,7 @@ def choose_captions(
         for names, pixels in videos:
             texts = [caption for name in names for caption in choices[name].captions]
             rows = [row for row, name in enumerate(names) for _ in choices[name].captions]
-            row = torch.tensor(rows, device=pixels.device)
+            row = torch.tensor(rows, device=model.device)
             with accelerator.autocast():
                 video, text = model.encode_video(pixels), model.encode_text(texts)
                 matched = [

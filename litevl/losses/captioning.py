@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from litevl.adapters import FrameFeatures
 from litevl.models import TokenBatch, VideoCaptioning
 
 from .language import global_mean, language_loss
@@ -31,7 +32,7 @@ class CaptioningObjective(nn.Module):
 
     def forward(
         self,
-        pixels: Float[Tensor, "clips time 3 height width"],
+        pixels: Float[Tensor, "clips time 3 height width"] | FrameFeatures,
         tokens: TokenBatch,
         video_ids: Int[Tensor, "clips"],
         step: int,
@@ -40,7 +41,7 @@ class CaptioningObjective(nn.Module):
         """The loss of one batch.
 
         Args:
-            pixels: preprocessed clips.
+            pixels: preprocessed clips, or their stored features.
             tokens: a caption of each, prompt first.
             video_ids: which video each clip is.
             step: number of the batch in the run.

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from litevl.adapters import FrameFeatures
 from litevl.models import TokenBatch, VideoQuestionAnswering
 from litevl.models.interfaces import QuestionModel
 
@@ -34,7 +35,7 @@ class QuestionObjective(nn.Module):
 
     def forward(
         self,
-        pixels: Float[Tensor, "clips time 3 height width"],
+        pixels: Float[Tensor, "clips time 3 height width"] | FrameFeatures,
         clip: Int[Tensor, "questions"],
         questions: TokenBatch,
         answers: TokenBatch,
@@ -45,7 +46,7 @@ class QuestionObjective(nn.Module):
         """The loss of one batch.
 
         Args:
-            pixels: preprocessed clips.
+            pixels: preprocessed clips, or their stored features.
             clip: which clip each question is about.
             questions: tokenised.
             answers: tokenised, for a model that words its answers.

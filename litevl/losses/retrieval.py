@@ -14,6 +14,7 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from litevl.adapters import FrameFeatures
 from litevl.distributed import gather_rows, rank, world_size
 from litevl.models.features import TextFeatures, TokenBatch, VideoFeatures
 from litevl.models.interfaces import RetrievalModel
@@ -71,7 +72,7 @@ class RetrievalObjective(nn.Module):
 
     def forward(
         self,
-        pixels: Float[Tensor, "batch time 3 height width"],
+        pixels: Float[Tensor, "batch time 3 height width"] | FrameFeatures,
         tokens: TokenBatch,
         video_ids: Int[Tensor, "batch"],
         step: int,
@@ -80,7 +81,7 @@ class RetrievalObjective(nn.Module):
         """The losses of one batch.
 
         Args:
-            pixels: preprocessed clips, as many on every process.
+            pixels: preprocessed clips, or their stored features; as many on every process.
             tokens: one caption of each.
             video_ids: which video each clip is; equal ids are positives of each other.
             step: number of the batch in the run; with the seed it settles which negatives are drawn.
@@ -103,7 +104,7 @@ class RetrievalObjective(nn.Module):
             if self.momentum is not None:
                 self.momentum.update(cast(nn.Module, self.model))
 
-    def teach(self, pixels: Tensor, tokens: TokenBatch) -> Features | None:
+    def teach(self, pixels: Tensor | FrameFeatures, tokens: TokenBatch) -> Features | None:
         """What the momentum copy makes of a batch; None without one."""
         return None if self.momentum is None else self.momentum(self.model, pixels, tokens)
 

@@ -16,7 +16,7 @@ from litevl.adapters import PoolingConfig
 from litevl.blip import dec_token_id, repair
 
 from .encoding import (
-    Pixels,
+    VideoInput,
     encode_rows,
     log_likelihood,
     next_token_logits,
@@ -81,7 +81,7 @@ class VideoCaptioning(nn.Module):
         """Side of the frames in pixels."""
         return self.blip.config.vision_config.image_size
 
-    def encode_video(self, pixels: Pixels) -> VideoFeatures:
+    def encode_video(self, pixels: VideoInput) -> VideoFeatures:
         """Encodes preprocessed clips; a batch of images counts as clips of one frame. `embed` is the clip's CLS."""
         rows, num_frames, cls = encode_rows(self.blip, pixels)
         return VideoFeatures(rows, rows[:, 0], num_frames, cls)
@@ -92,7 +92,7 @@ class VideoCaptioning(nn.Module):
         tokens = tokenize(self.tokenizer, texts, self.max_text_length, self.device)
         return TokenBatch(with_first(tokens.input_ids, self.dec_token_id), tokens.attention_mask)
 
-    def forward(self, pixels: Pixels, captions: TokenBatch) -> Float[Tensor, "videos"]:
+    def forward(self, pixels: VideoInput, captions: TokenBatch) -> Float[Tensor, "videos"]:
         """The negative log-likelihood of caption i given video i, summed over its tokens after the prompt."""
         return -self.caption_log_likelihood(self.encode_video(pixels), captions)
 

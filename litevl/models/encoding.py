@@ -8,12 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from litevl.adapters import PoolingConfig, plugged_state, pool_by_text
+from litevl.adapters import FrameFeatures, PoolingConfig, encode_above, plugged_state, pool_by_text
 from litevl.precision import full_precision
 
 from .features import TextFeatures, TokenBatch, VideoFeatures
 
 Pixels = Float[Tensor, "videos time 3 height width"] | Float[Tensor, "videos 3 height width"]
+VideoInput = Pixels | FrameFeatures
+"""What a BLIP with adapters takes of videos: pixels, or what the blocks below its first adapter made of them."""
 
 
 def require_plugged(blip: Any) -> None:
@@ -52,17 +54,22 @@ def with_first(input_ids: Int[Tensor, "texts length"], token: int) -> Int[Tensor
     return torch.cat([torch.full_like(input_ids[:, :1], token), input_ids[:, 1:]], dim=1)
 
 
-def encode_rows(blip: Any, pixels: Pixels) -> tuple[Float[Tensor, "videos rows dim"], int, Literal["clip", "frame"]]:
+def encode_rows(
+    blip: Any, pixels: VideoInput
+) -> tuple[Float[Tensor, "videos rows dim"], int, Literal["clip", "frame"]]:
     """The tokens of clips, or of images as clips of one frame through the stock path.
 
     Returns:
         Rows, number of frames and kind of CLS, as in `VideoFeatures`.
     """
-    rows = blip.vision_model(pixel_values=pixels).last_hidden_state
     state = plugged_state(blip)
-    if pixels.ndim == 4 or state is None:
-        return rows, 1, "clip"
-    return rows, pixels.shape[1], state.config.cls if state.config else "frame"
+    if isinstance(pixels, FrameFeatures):
+        rows, num_frames = encode_above(blip, pixels), pixels.num_frames
+    else:
+        rows, num_frames = blip.vision_model(pixel_values=pixels).last_hidden_state, pixels.shape[1]
+        if pixels.ndim == 4 or state is None:
+            return rows, 1, "clip"
+    return rows, num_frames, state.config.cls if state and state.config else "frame"
 
 
 def video_memory(

@@ -27,14 +27,14 @@ class RetrievalModel(Protocol):
     def embed_dim(self) -> int:
         """Width of the embeddings that are compared."""
 
-    def __call__(self, pixels: Tensor, texts: TokenBatch, /) -> tuple[VideoFeatures, TextFeatures]:
+    def __call__(self, pixels: Any, texts: TokenBatch, /) -> tuple[VideoFeatures, TextFeatures]:
         """Encodes a batch of videos and of texts, each alone."""
 
     def tokenize(self, texts: Sequence[str], /) -> TokenBatch:
         """Tokenises and pads to the longest of `texts`."""
 
-    def encode_video(self, pixels: Tensor, /) -> VideoFeatures:
-        """Encodes preprocessed clips."""
+    def encode_video(self, pixels: Any, /) -> VideoFeatures:
+        """Encodes preprocessed clips, or what else the model takes of videos."""
 
     def encode_text(self, texts: Sequence[str] | TokenBatch, /) -> TextFeatures:
         """Encodes texts."""
@@ -70,8 +70,8 @@ class QuestionModel(Protocol):
     def image_size(self) -> int:
         """Side of the frames in pixels."""
 
-    def encode_video(self, pixels: Tensor, /) -> VideoFeatures:
-        """Encodes preprocessed clips."""
+    def encode_video(self, pixels: Any, /) -> VideoFeatures:
+        """Encodes preprocessed clips, or what else the model takes of videos."""
 
     def tokenize_questions(self, questions: Sequence[str], /) -> TokenBatch:
         """Tokenises questions."""

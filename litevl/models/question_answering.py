@@ -19,7 +19,7 @@ from litevl.blip import dec_token_id, enc_token_id, repair
 from litevl.precision import full_precision
 
 from .encoding import (
-    Pixels,
+    VideoInput,
     encode_rows,
     log_likelihood,
     next_token_logits,
@@ -120,7 +120,7 @@ class VideoQuestionAnswering(nn.Module):
         """Side of the frames in pixels."""
         return self.blip.config.vision_config.image_size
 
-    def encode_video(self, pixels: Pixels) -> VideoFeatures:
+    def encode_video(self, pixels: VideoInput) -> VideoFeatures:
         """Encodes preprocessed clips; a batch of images counts as clips of one frame. `embed` is the clip's CLS."""
         rows, num_frames, cls = encode_rows(self.blip, pixels)
         return VideoFeatures(rows, rows[:, 0], num_frames, cls)
@@ -149,7 +149,7 @@ class VideoQuestionAnswering(nn.Module):
         )
         return GroundedQuestions(output.last_hidden_state, questions.attention_mask)
 
-    def forward(self, pixels: Pixels, questions: TokenBatch, answers: TokenBatch) -> Float[Tensor, "questions"]:
+    def forward(self, pixels: VideoInput, questions: TokenBatch, answers: TokenBatch) -> Float[Tensor, "questions"]:
         """The language-model loss of answer i to question i about video i, summed over its tokens, as BLIP's."""
         return -self.answer_log_likelihood(self.ground(self.encode_video(pixels), questions), answers)
 

@@ -15,7 +15,7 @@ from litevl.blip import enc_token_id, repair
 from litevl.precision import full_precision
 
 from .encoding import (
-    Pixels,
+    VideoInput,
     encode_rows,
     match_all,
     require_plugged,
@@ -118,9 +118,7 @@ class VideoTextRetrieval(nn.Module):
         """The contrastive temperature, within BLIP's clamp."""
         return self.heads.temperature.clamp(*TEMPERATURE_RANGE)
 
-    def forward(
-        self, pixels: Float[Tensor, "videos time 3 height width"], texts: TokenBatch
-    ) -> tuple[VideoFeatures, TextFeatures]:
+    def forward(self, pixels: VideoInput, texts: TokenBatch) -> tuple[VideoFeatures, TextFeatures]:
         """Encodes a batch of videos and of texts, each alone."""
         return self.encode_video(pixels), self.encode_text(texts)
 
@@ -128,7 +126,7 @@ class VideoTextRetrieval(nn.Module):
         """Tokenises and pads to the longest of `texts`."""
         return tokenize(self.tokenizer, texts, self.max_text_length, self.device)
 
-    def encode_video(self, pixels: Pixels) -> VideoFeatures:
+    def encode_video(self, pixels: VideoInput) -> VideoFeatures:
         """Encodes preprocessed clips; a batch of images counts as clips of one frame through the stock path.
 
         With one CLS per frame the embedding is the mean of the frames' projections, as in BLIP's video evaluation.

@@ -85,8 +85,10 @@ def absolute(config: Any) -> Any:
     """The config with absolute paths, so that its run folder means the same from anywhere."""
     root = None if config.data.root is None else config.data.root.resolve()
     videos = None if config.data.videos is None else config.data.videos.resolve()
-    store = None if config.data.frame_store is None else config.data.frame_store.resolve()
-    data = replace(config.data, root=root, videos=videos, frame_store=store)
+    names = ("frame_store", "feature_store")
+    given = {name: getattr(config.data, name) for name in names}
+    stores = {name: None if folder is None else folder.resolve() for name, folder in given.items()}
+    data = replace(config.data, root=root, videos=videos, **stores)
     if getattr(data, "answer_file", None) is not None:
         data = replace(data, answer_file=data.answer_file.resolve())
     return replace(config, data=data, model=config.model.absolute())

@@ -71,6 +71,9 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
         )
     if config.data.frame_store is not None:
         make_store(config.data.frame_store)  # before minutes of loading, if it can't be made
+    if config.data.feature_store is not None:
+        kind.check_features(config)
+        make_store(config.data.feature_store, "feature_store", "features")
     accelerator = start(kind, config)
     output_dir = config.evaluate or config.output_dir or new_run_name(name)
     training = config.training.epochs > 0
@@ -118,6 +121,7 @@ def train(task: Task, run: RunFolder) -> dict[str, Any]:
     config, accelerator = task.config, task.accelerator
     model = task.trainable()
     accelerator.print(describe_trainable(model))
+    task.store_features(model)
     objective = task.objective(model).to(accelerator.device)
     objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config.training))
     # Before the state is loaded: which videos look alike is what the model thinks of them as it starts.
@@ -135,19 +139,23 @@ def train(task: Task, run: RunFolder) -> dict[str, Any]:
             state.best = score
             if run.write:
                 task.save(model, run.path)
-    took = {
+    took: dict[str, Any] = {
         "steps": progress.step,
         "clips": progress.step * config.training.batch_size,
         "seconds": round(progress.seconds, 1),
         "processes": accelerator.num_processes,
         "device": describe_device(accelerator.device),
     }
+    if task.data.folder.features is not None:
+        took["features"] = task.data.folder.features.filled
     return {"epochs": progress.history, "training": took, "skipped": list(batches.skipped)}
 
 
 def evaluate(task: Task, model: Any, split: Split) -> dict[str, Any]:
     """The metrics of a split, of a model in eval mode on its device."""
-    return task.evaluate(model.to(task.accelerator.device).eval(), split)
+    model = model.to(task.accelerator.device).eval()
+    task.store_features(model)
+    return task.evaluate(model, split)
 
 
 def start(kind: type[Task], config: Any) -> Accelerator:

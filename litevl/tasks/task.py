@@ -114,6 +114,25 @@ class Task(ABC):
         """Whether some trainable parameters may take no part in the loss."""
         return False
 
+    @classmethod
+    def check_features(cls, config: Any) -> None:
+        """Checks the settings of a run with a feature store, before anything is loaded.
+
+        Raises:
+            ValueError: nothing of the model is frozen below adapters.
+        """
+        raise ValueError(
+            "feature_store: expected adapters on a frozen BLIP, got a model that is trained from its first layer, so "
+            "that nothing of it can be computed once; use --data.frame-store, which keeps decoded frames"
+        )
+
+    def store_features(self, model: Any) -> None:  # noqa: B027 - most models have nothing to store
+        """Lets clips be read from the feature store from here on, and fills it, where the run has one.
+
+        Args:
+            model: one of the run's.
+        """
+
     def clip_options(self, model: Any) -> dict[str, Any]:
         """What `Clips` takes of the run: this process's share of a split, as the model takes it."""
         settings, accelerator = self.config.evaluation, self.accelerator

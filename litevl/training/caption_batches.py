@@ -66,6 +66,7 @@ class CaptionBatches(ClipBatches):
             decoder=settings.decoder,
             on_bad_video="skip",
             seed=seed,
+            per_segment=settings.frames_per_segment,
         )
         options: dict[str, Any] = {}
         if settings.similar > 1:
@@ -81,6 +82,7 @@ class CaptionBatches(ClipBatches):
             accelerator,
             seed,
             settings.on_bad_video,
+            data.folder.features,
             **options,
         )
 

@@ -9,8 +9,9 @@ from accelerate import Accelerator
 from torch.utils.data import Dataset
 
 from litevl.data.coverage import LEAVE_OUT, BadVideoPolicy
+from litevl.data.feature_store import FeatureStore, to_model
 from litevl.data.loader import clip_loader
-from litevl.data.preprocess import PreprocessConfig, normalize
+from litevl.data.preprocess import PreprocessConfig
 from litevl.data.sampler import EpochSampler
 from litevl.data.video import VideoError
 
@@ -32,6 +33,7 @@ class ClipBatches(ABC):
         accelerator: of this run.
         seed: of the order.
         on_bad_video: stop at a video that can't be read, or leave it out and name it.
+        features: where the dataset reads features in place of frames, if it does.
         sampling: more for `EpochSampler`.
 
     Raises:
@@ -48,9 +50,11 @@ class ClipBatches(ABC):
         accelerator: Accelerator,
         seed: int,
         on_bad_video: BadVideoPolicy,
+        features: FeatureStore | None,
         **sampling: Any,
     ):
         self.preprocess, self.accelerator, self.on_bad_video = preprocess, accelerator, on_bad_video
+        self.features = features
         self.skipped: dict[str, str] = {}
         """Videos that could not be read in training, and why."""
         rows: Any = dataset
@@ -93,5 +97,6 @@ class ClipBatches(ABC):
                     logger.warning("left out of training: %s: %s", video_id, reason)
                 self.skipped[video_id] = reason
             if items["video_id"]:
-                pixels = normalize(items["frames"].to(self.accelerator.device, non_blocking=True), self.preprocess)
+                frames = items["frames"].to(self.accelerator.device, non_blocking=True)
+                pixels = to_model(frames, self.preprocess, self.features)
                 yield Batch({"pixels": pixels, **self.inputs(items)}, items["video_id"])

@@ -47,9 +47,12 @@ class QuestionBatches(ClipBatches):
             decoder=settings.decoder,
             on_bad_video="skip",
             seed=seed,
+            per_segment=settings.frames_per_segment,
         )
-        workers, policy = settings.workers, settings.on_bad_video
-        super().__init__(dataset, collate_questioned, workers, preprocess, training, accelerator, seed, policy)
+        workers, policy, features = settings.workers, settings.on_bad_video, data.folder.features
+        super().__init__(
+            dataset, collate_questioned, workers, preprocess, training, accelerator, seed, policy, features
+        )
 
     def inputs(self, items: Any) -> dict[str, Any]:
         """Questions and answers, the clip each question is about, and the answer's place in the list or -100."""
