@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from litevl.adapters import FrameFeatures
 from litevl.models import TokenBatch
 
 TEXT_TOKENS = 16
@@ -41,18 +42,24 @@ class Subject(ABC):
     """Micro-batches of a step."""
     analytic: dict[str, int] = field(default_factory=dict)
     """FLOPs of its operations by formula, where there is one."""
+    layer: int | None = None
+    """Take stored features of clips as they enter this block, in place of pixels."""
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
 
-    def clips(self, number: int) -> Float[Tensor, "clips time 3 height width"]:
+    def clips(self, number: int) -> Float[Tensor, "clips time 3 height width"] | FrameFeatures:
         """Clips of noise."""
-        size = number, self.num_frames, 3, self.image_size, self.image_size
-        return torch.randn(size, generator=torch.Generator().manual_seed(0)).to(self.device)
+        size: tuple[int, ...] = number, self.num_frames, 3, self.image_size, self.image_size
+        if self.layer is not None:
+            vision = self.model.blip.config.vision_config
+            size = *size[:2], 1 + (self.image_size // vision.patch_size) ** 2, vision.hidden_size
+        noise = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(self.device)
+        return noise if self.layer is None else FrameFeatures(noise, self.layer)
 
-    def encode(self, clips: Float[Tensor, "clips time 3 height width"]) -> Any:
+    def encode(self, clips: Float[Tensor, "clips time 3 height width"] | FrameFeatures) -> Any:
         """Encodes clips: what latency and memory are measured of."""
         return self.model.encode_video(clips)
 
