@@ -1,7 +1,7 @@
 """What the retrieval model knows of texts and of videos: the tokens to match and the embeddings to compare."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -16,21 +16,24 @@ class TokenBatch:
 
     input_ids: Int[Tensor, "texts length"]
     attention_mask: Int[Tensor, "texts length"]
+    states: Float[Tensor, "texts dim"] | None = None
+    """What the text encoder alone makes of them ([CLS]), where that is known already."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     def __getitem__(self, index: Int[Tensor, "chosen"] | Bool[Tensor, "texts"] | slice) -> "TokenBatch":
-        return TokenBatch(self.input_ids[index], self.attention_mask[index])
+        states = None if self.states is None else self.states[index]
+        return TokenBatch(self.input_ids[index], self.attention_mask[index], states)
 
     def cut_to(self, length: int) -> "TokenBatch":
         """The first `length` tokens of every text, where none has more."""
-        return TokenBatch(self.input_ids[:, :length], self.attention_mask[:, :length])
+        return replace(self, input_ids=self.input_ids[:, :length], attention_mask=self.attention_mask[:, :length])
 
     def pad_to(self, length: int) -> "TokenBatch":
         """Pads every text to `length` tokens; the mask hides what is added, whatever its id."""
         extra = (0, length - self.input_ids.shape[1])
-        return TokenBatch(F.pad(self.input_ids, extra), F.pad(self.attention_mask, extra))
+        return replace(self, input_ids=F.pad(self.input_ids, extra), attention_mask=F.pad(self.attention_mask, extra))
 
 
 @dataclass(frozen=True)

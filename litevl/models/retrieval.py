@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from litevl.adapters import Adapter, PoolingConfig
+from litevl.adapters.frozen_blocks import draws
 from litevl.adapters.text_pooling import pooled_rows, pooling_weights
 from litevl.blip import enc_token_id, repair
 from litevl.precision import full_precision
@@ -109,6 +110,12 @@ class VideoTextRetrieval(nn.Module):
         """Width of the embeddings that are compared."""
         return self.blip.vision_proj.out_features
 
+    @property
+    def reads_texts_alike(self) -> bool:
+        """Whether the text encoder makes the same of a text at every step: nothing of it is trained, nor dropped."""
+        encoder = self.blip.text_encoder
+        return not draws(encoder) and not any(parameter.requires_grad for parameter in encoder.parameters())
+
     @torch.no_grad()
     def clamp_temperature(self) -> None:
         """Brings the temperature back into BLIP's range, where it has a gradient again; done before a training step."""
@@ -136,10 +143,12 @@ class VideoTextRetrieval(nn.Module):
         return VideoFeatures(rows, embed, num_frames, cls)
 
     def encode_text(self, texts: Sequence[str] | TokenBatch) -> TextFeatures:
-        """Encodes texts through the text encoder alone."""
+        """Encodes texts through the text encoder alone, or goes on from what it made of them where that is known."""
         tokens = texts if isinstance(texts, TokenBatch) else self.tokenize(texts)
-        output = self.blip.text_encoder(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
-        hidden = output.last_hidden_state[:, 0]
+        hidden = tokens.states
+        if hidden is None:
+            output = self.blip.text_encoder(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
+            hidden = output.last_hidden_state[:, 0]
         return TextFeatures(tokens, hidden, F.normalize(self._project("text_proj", hidden).float(), dim=-1))
 
     def similarity(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "texts videos"]:

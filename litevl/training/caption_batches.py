@@ -14,11 +14,12 @@ from litevl.data.dataset import CaptionedVideoDataset, collate_captioned
 from litevl.data.preprocess import PreprocessConfig
 from litevl.data.retrieval import Gallery, RetrievalData
 from litevl.distributed import gather_objects
-from litevl.models import TokenBatch
+from litevl.models import TokenBatch, VideoTextRetrieval
 from litevl.models.interfaces import RetrievalModel
 
 from .clip_batches import ClipBatches
 from .fit import TrainingConfig
+from .frozen_texts import FrozenTexts, worth_keeping
 
 
 @runtime_checkable
@@ -68,6 +69,12 @@ class CaptionBatches(ClipBatches):
             seed=seed,
             per_segment=settings.frames_per_segment,
         )
+        captions = [caption for video in data.splits["train"] for caption in video.captions]
+        self.texts: FrozenTexts | None = None
+        if worth_keeping(model, captions, training.epochs * len(dataset)):
+            assert isinstance(model, VideoTextRetrieval)
+            self.texts = FrozenTexts(model, captions, accelerator)
+            accelerator.print(self.texts)
         options: dict[str, Any] = {}
         if settings.similar > 1:
             assert isinstance(model, RetrievalModel)
@@ -87,9 +94,13 @@ class CaptionBatches(ClipBatches):
         )
 
     def inputs(self, items: Any) -> dict[str, Any]:
-        """Tokens of the captions, and which video each is of."""
+        """Tokens of the captions (with what a frozen encoder makes of them), and which video each is of."""
         video_ids = items["video_index"].to(self.accelerator.device)
-        return {"tokens": self.model.tokenize(items["caption"]), "video_ids": video_ids}
+        tokens = self.model.tokenize(items["caption"])
+        return {
+            "tokens": tokens if self.texts is None else self.texts(tokens, items["caption"]),
+            "video_ids": video_ids,
+        }
 
 
 @torch.no_grad()
