@@ -82,7 +82,7 @@ class AdaptedBlip(Task):
             layers[0] if layers else depth,
             settings.feature_store,
             preprocess,
-            accelerator,
+            computed_in=str(accelerator.mixed_precision),
             num_frames=self.num_frames,
             per_segment=settings.frames_per_segment or 1,
             precision=settings.feature_precision,

@@ -42,14 +42,25 @@ def open_store(
     layer: int,
     folder: Path,
     preprocess: PreprocessConfig,
-    accelerator: Accelerator,
     *,
+    computed_in: str,
     num_frames: int,
     per_segment: int,
     precision: Precision,
     decoder: Decoder,
 ) -> FeatureStore:
-    """The store of what the blocks below `layer` of a plugged BLIP make of frames.
+    """The store of what the blocks below `layer` of a plugged BLIP make of frames; see `FeatureStore`.
+
+    Args:
+        blip: plugged.
+        layer: the block that the frames are brought to.
+        folder: of stores of all kinds.
+        preprocess: size, mean and deviation of the frames.
+        computed_in: the mixed precision that the features are computed in; `no` is float32.
+        num_frames: frames of a clip.
+        per_segment: frames kept of each segment for training.
+        precision: of what is kept.
+        decoder: see `read_frames`.
 
     Raises:
         ValueError: these blocks are trained, hold adapters, or draw at random.
@@ -63,7 +74,7 @@ def open_store(
         backbone=fingerprint_below(blip, layer),
         layer=layer,
         preprocessing=preprocess.fingerprint(),
-        computed_in=str(accelerator.mixed_precision),
+        computed_in=computed_in,
         precision=precision,
         tokens=tokens,
         dim=encoder.embed_dim,

@@ -67,6 +67,7 @@ def measure(
     *,
     units: Mapping[str, float] | None = None,
     reach: Mapping[str, float] | None = None,
+    training: bool = False,
 ) -> list[Row]:
     """Times works in turn.
 
@@ -76,8 +77,9 @@ def measure(
         against: the one that the others are set against.
         units: how much each work does, where that is not the same; ratios are per unit.
         reach: what was set out to be reached, by the works' names.
+        training: the works are steps of training, which take gradients.
     """
-    with torch.inference_mode():
+    with torch.inference_mode(not training):
         found = time_in_turn(works, against, config.on, config.rounds, config.seconds)
     units = units or dict.fromkeys(works, 1.0)
     rows = []

@@ -9,6 +9,7 @@ import decode
 import encode
 import evaluation
 import every
+import feature_store
 import pytest
 import rerank
 import side_by_side
@@ -22,8 +23,9 @@ import torch
         (encode, encode.EncodeConfig, 12),
         (evaluation, partial(evaluation.EvaluationBenchmark, items=50, k=8, growth=(50, 100)), 2),
         (decode, partial(decode.DecodeConfig, keys=(12,), clips=4), 3),
+        (feature_store, side_by_side.Config, 2),
     ],
-    ids=["rerank", "encode", "evaluation", "decode"],
+    ids=["rerank", "encode", "evaluation", "decode", "feature_store"],
 )
 def test_measures_and_writes(program, config, rows, tmp_path, capsys):
     page, figures = tmp_path / "RESULTS.md", tmp_path / "figures.json"
