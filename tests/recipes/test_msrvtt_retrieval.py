@@ -345,8 +345,12 @@ class TestCommandLine:
             *("--gradient-checkpointing", "--loss.momentum", 0.995, "--loss.queue-size", 12),
         ),
         ("adapter:st-adapter", "--no-baseline", "--loss.negatives", "local", "--no-train-temperature"),
+        (
+            *("--adapter.layers", 1, "--data.feature-store", "store{processes}", "--data.frames-per-segment", 3),
+            *("--data.captions", "all"),
+        ),
     ],
-    ids=["plain", "all options", "another family"],
+    ids=["plain", "all options", "another family", "stored features, captions encoded once"],
 )
 def test_two_processes_equal_one(corpus, backbone, tmp_path, options):
     """The same global batches, by `accelerate launch` and by `torchrun`: losses and metrics agree to 1e-4."""
@@ -363,13 +367,16 @@ def test_two_processes_equal_one(corpus, backbone, tmp_path, options):
     runs = {}
     for processes, launch in launches.items():
         folder = tmp_path / str(processes)
-        command = [sys.executable, "-m", *launch, str(RECIPE), *map(str, arguments), "--output-dir", str(folder)]
+        words = [str(word).format(processes=processes) for word in arguments]
+        command = [sys.executable, "-m", *launch, str(RECIPE), *words, "--output-dir", str(folder)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-3000:]
         metrics = json.loads((folder / "metrics.json").read_text())
         assert metrics["protocol"]["processes"] == processes
         runs[processes] = steps(folder), list(metrics["results"].values())[-1]
+        if "--data.feature-store" in options:
+            assert metrics["training"]["features"]["written"] == 32
     (first, single), (second, double) = runs[1], runs[2]
     if "local" not in options:
         for one, two in zip(first, second, strict=True):
