@@ -97,7 +97,7 @@ def test_training_and_evaluation_are_those_of_decoding(config, tmp_path, monkeyp
 
 
 def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch, capsys):
-    training = replace(config.training, epochs=2, select_on="last")
+    training = replace(config.training, epochs=2, batch_size=32, select_on="last")
     data = replace(config.data, captions="all", similar=1)
     whole = stored(replace(config, training=training, data=data, baseline=False), tmp_path)
     recipe.main(whole)
@@ -118,8 +118,8 @@ def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch, ca
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_an_interrupted_filling_goes_on_and_damage_is_made_anew(config, tmp_path, monkeypatch, capsys):
-    wanted = stored(replace(config, baseline=False), tmp_path)
+def test_an_interrupted_filling_goes_on_and_damage_is_made_anew(config, tmp_path, monkeypatch):
+    wanted = stored(replace(config, baseline=False, training=replace(config.training, select_on="last")), tmp_path)
     written, write = [], feature_filling.FeatureStore.write
 
     def stop_after_five(store, *given):
@@ -215,7 +215,7 @@ def test_bad_videos_follow_the_policy(config, corpus, tmp_path):
 
 
 def test_other_tasks(config, corpus, answering_backbone, captioning_backbone, tmp_path, monkeypatch):
-    training = replace(config.training, batch_size=4)
+    training = replace(config.training, batch_size=16)
     place = {"root": corpus, "feature_store": tmp_path / "store", "workers": 0}
     asked = QuestionAnsweringConfig(
         QuestionModelConfig(str(answering_backbone), adapter=UPPER),
