@@ -152,7 +152,7 @@ def step_costs(chosen: dict[str, RetrievalConfig], rounds: int) -> dict[str, Ste
         )
         objective.train()
         works[name] = partial(step, subjects[name], make_optimizer(objective, variant.training))
-    times = time_in_turn(works, next(iter(works)), device, rounds, seconds=600)
+    times = time_in_turn(works, next(iter(works)), device, rounds, seconds=600.0)
     return {
         name: StepCost(
             step_flops(subject) / 1e9,
@@ -200,7 +200,7 @@ def markdown(made: list[list[str]], config: Config, command: str) -> str:
 
 def draw(results: Results, costs: dict[str, StepCost]) -> Any:
     """Accuracy against the operations of a step, a point for each variant."""
-    figure = new_figure(10, 4.2)
+    figure = new_figure(10.0, 4.2)
     for axes, measure in zip(figure.subplots(1, len(DRAWN)), DRAWN, strict=True):
         for name, seeds in results.items():
             values = torch.tensor([ACCURACIES[measure](result) for result in seeds], dtype=torch.float64)

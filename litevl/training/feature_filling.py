@@ -2,14 +2,14 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -125,21 +125,14 @@ def fill(
     training = encoder.training
     encoder.eval()
     with tqdm(total=len(own), unit="clip", desc="features", disable=not accelerator.is_main_process) as bar:
-        for per_segment in sorted({each.per_segment for each in own}):
-            some = [each for each in own if each.per_segment == per_segment]
-            clip_frames = store.num_frames * per_segment
-            dataset = VideoDataset(
-                [each.clip for each in some], folder, clip_frames, preprocess, decoder, on_bad_video="skip"
-            )
-            for item in DataLoader(dataset, batch_size=None, num_workers=workers):
-                each = some[item["index"]]
-                if item["bad"] is not None:
-                    store.bad[each.file.name] = item["bad"]
-                else:
-                    with torch.no_grad(), accelerator.autocast():
-                        pixels = normalize(item["frames"].to(accelerator.device), preprocess)
-                        store.write(each.file, encode_below(blip, pixels, store.kind.layer))
-                bar.update()
+        for each, frames, bad in _decoded(store, own, folder, preprocess, decoder, workers):
+            if bad is None:
+                with torch.no_grad(), accelerator.autocast():
+                    pixels = normalize(frames.to(accelerator.device), preprocess)
+                    store.write(each.file, encode_below(blip, pixels, store.kind.layer))
+            else:
+                store.bad[each.file.name] = bad
+            bar.update()
     encoder.train(training)
     store.bad = {name: reason for part in gather_objects(store.bad) for name, reason in part.items()}
     _require_shared(store, missing)
@@ -161,6 +154,23 @@ def _wanted(store: FeatureStore, clips: Iterable[tuple[VideoSource, int]], folde
             continue  # a missing video is an error, or left out, where it is read
         found[file] = Wanted(clip, per_segment, file)
     return list(found.values())
+
+
+def _decoded(
+    store: FeatureStore,
+    wanted: Sequence[Wanted],
+    folder: VideoFolder,
+    preprocess: PreprocessConfig,
+    decoder: Decoder,
+    workers: int,
+) -> Iterator[tuple[Wanted, Tensor, str | None]]:
+    """Clips with their frames, or with the reason why they could not be decoded."""
+    for per_segment in sorted({each.per_segment for each in wanted}):
+        some = [each for each in wanted if each.per_segment == per_segment]
+        clips, frames = [each.clip for each in some], store.num_frames * per_segment
+        dataset = VideoDataset(clips, folder, frames, preprocess, decoder, on_bad_video="skip")
+        for item in DataLoader(dataset, batch_size=None, num_workers=workers):
+            yield some[item["index"]], item["frames"], item["bad"]
 
 
 def _bytes(store: FeatureStore, wanted: Sequence[Wanted]) -> int:
