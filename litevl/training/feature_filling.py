@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from litevl.adapters import encode_below, find_vision_encoder, fingerprint_below, require_frozen_below
 from litevl.data.annotations import VideoSource
 from litevl.data.dataset import VideoDataset
 from litevl.data.feature_store import FeatureKind, FeatureStore, Precision
+from litevl.data.loader import clip_loader
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig, normalize
 from litevl.data.video import Decoder, VideoError
@@ -92,7 +92,7 @@ def fill(
     accelerator: Accelerator,
     *,
     decoder: Decoder,
-    workers: int,
+    workers: int | None,
 ) -> dict[str, Any]:
     """Puts into a store what it lacks; its size is said, and that it fits, before anything is written.
 
@@ -107,7 +107,7 @@ def fill(
         preprocess: size, mean and deviation of the frames.
         accelerator: of this run.
         decoder: see `read_frames`.
-        workers: processes that decode.
+        workers: processes that decode; see `decoding_workers` for None.
 
     Returns:
         `layer`, `clips`, `gigabytes`, and of what was made now `written` and `seconds`.
@@ -125,7 +125,7 @@ def fill(
     training = encoder.training
     encoder.eval()
     with tqdm(total=len(own), unit="clip", desc="features", disable=not accelerator.is_main_process) as bar:
-        for each, frames, bad in _decoded(store, own, folder, preprocess, decoder, workers):
+        for each, frames, bad in _decoded(store, own, folder, preprocess, decoder, workers, accelerator.device):
             if bad is None:
                 with torch.no_grad(), accelerator.autocast():
                     pixels = normalize(frames.to(accelerator.device), preprocess)
@@ -162,14 +162,15 @@ def _decoded(
     folder: VideoFolder,
     preprocess: PreprocessConfig,
     decoder: Decoder,
-    workers: int,
+    workers: int | None,
+    device: torch.device,
 ) -> Iterator[tuple[Wanted, Tensor, str | None]]:
     """Clips with their frames, or with the reason why they could not be decoded."""
     for per_segment in sorted({each.per_segment for each in wanted}):
         some = [each for each in wanted if each.per_segment == per_segment]
         clips, frames = [each.clip for each in some], store.num_frames * per_segment
         dataset = VideoDataset(clips, folder, frames, preprocess, decoder, on_bad_video="skip")
-        for item in DataLoader(dataset, batch_size=None, num_workers=workers):
+        for item in clip_loader(dataset, dict, workers, device, persistent=False, batch_size=None):
             yield some[item["index"]], item["frames"], item["bad"]
 
 

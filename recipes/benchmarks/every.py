@@ -24,13 +24,14 @@ from litevl.evaluation.report import rows_table, show
 HERE = Path(__file__).parent
 LAVIS = Path(".venv-lavis/bin/python")
 
-Name = Literal["encode", "timesformer", "rerank", "evaluation", "decode"]
+Name = Literal["encode", "timesformer", "rerank", "evaluation", "decode", "feature_store"]
 PROGRAMS: dict[Name, tuple[str, ...]] = {
     "encode": ("--compile",),
     "timesformer": ("--compile",),
     "rerank": (),
     "evaluation": (),
     "decode": (),
+    "feature_store": (),
 }
 """What each is given."""
 
