@@ -44,6 +44,37 @@ def measure_memory(build: Callable[[torch.device], Subject], subject: Subject, b
         return Memory(*pool.apply(_in_process, (build, clips, torch.get_num_threads())), clips)
 
 
+def measure_peak(build: Callable[[], Callable[[], Any]], device: torch.device) -> tuple[int, str]:
+    """The most memory that a work takes when it is done for the second time, what it is made of counted.
+
+    Args:
+        build: makes the work; called in a process of its own, so it must be picklable.
+        device: where the work is done.
+
+    Returns:
+        Bytes, and how they were measured.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_second_time, (build, device.type == "cuda", torch.get_num_threads()))
+
+
+def _second_time(build: Callable[[], Callable[[], Any]], on_gpu: bool, threads: int) -> tuple[int, str]:
+    torch.set_num_threads(threads)
+    warm = torch.nn.Linear(8, 8)(torch.zeros(8, 8))  # the libraries' own buffers are no work's
+    before = _resident()
+    work = build()
+    work()  # what is made on first use, such as an optimizer's state, is there from here on
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated(), "allocated on the GPU"
+    exact = _forget_peak()
+    work()
+    del warm
+    return _peak() - before, "resident in a process of its own" + ("" if exact else ", loading included")
+
+
 @torch.inference_mode()
 def _on_gpu(subject: Subject, clips: int) -> int:
     pixels = subject.clips(clips)

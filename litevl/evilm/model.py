@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 
@@ -176,6 +176,12 @@ class EViLM(nn.Module):
         first = self.fuse(text.tokens, video)[0][:, 0]
         with full_precision(first):
             return self.match_head(first.float())
+
+    def match_among(
+        self, text: TextFeatures, video: VideoFeatures, which: Int[Tensor, "texts"]
+    ) -> Float[Tensor, "texts 2"]:
+        """The same of text i with video `which[i]`; words and rows are fused, so nothing of a video is shared."""
+        return self.match_pairs(text, video[which])
 
     def fuse(
         self, tokens: TokenBatch, video: VideoFeatures

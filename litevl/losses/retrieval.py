@@ -179,21 +179,19 @@ class RetrievalObjective(nn.Module):
         # Every process draws the negatives of the whole batch from one seed and keeps its own rows.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step + (0 if whole else 7919 * rank()))
         logits = (self.model.similarity(texts, videos) / self.model.temperature()).detach()
-        own = slice(rank() * len(video), (rank() + 1) * len(video)) if whole else slice(None)
+        first = rank() * len(video) if whole else 0
+        own = slice(first, first + len(video))
         wrong_video, has_video = hard_negatives(logits, row_ids, row_ids, generator)
         wrong_text, has_text = hard_negatives(logits.T, row_ids, row_ids, generator)
-        wrong_video, wrong_text, has_video, has_text = (
-            each[own] for each in (wrong_video, wrong_text, has_video, has_text)
-        )
-        pairs = len(video) + has_video.sum() + has_text.sum()
-        for some in torch.arange(len(video), device=own_ids.device).split(rows):
-            few_texts, few_videos = (text, video) if rows >= len(video) else (text[some], video[some])
-            pairs_text = TextFeatures.cat([few_texts, few_texts, texts[wrong_text[some]]])
-            pairs_video = VideoFeatures.cat([few_videos, videos[wrong_video[some]], few_videos])
+        pairs = len(video) + has_video[own].sum() + has_text[own].sum()
+        for some in torch.arange(own.start, own.stop, device=own_ids.device).split(rows):
+            # Every video is matched with its text, with another text, and with the texts that it is the negative of.
+            matched, which = torch.cat([some, wrong_video[some], some]).unique(return_inverse=True)
+            pairs_text = texts[torch.cat([some, some, wrong_text[some]])]
             true = torch.ones_like(some)
             labels = torch.cat([true, torch.zeros_like(true), torch.zeros_like(true)])
             keep = torch.cat([true.bool(), has_video[some], has_text[some]])
-            logits = self.model.match_pairs(pairs_text, pairs_video)
+            logits = self.model.match_among(pairs_text, videos[matched], which)
             yield matching_loss(logits, labels, keep) * (keep.sum() / pairs)
         if cut is not None:
             cut.hand_back()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .features import TextFeatures, TokenBatch, VideoFeatures
@@ -44,6 +44,9 @@ class RetrievalModel(Protocol):
 
     def match_pairs(self, text: TextFeatures, video: VideoFeatures, /) -> Float[Tensor, "pairs 2"]:
         """Logits (no match, match) of text i with video i."""
+
+    def match_among(self, text: TextFeatures, video: VideoFeatures, which: Int[Tensor, "texts"], /) -> Tensor:
+        """The same of text i with video `which[i]`."""
 
     def match_video(self, text: TextFeatures, video: VideoFeatures, /, pair_batch: int) -> Float[Tensor, "texts 2"]:
         """The same of every text with one video (features of length one), some texts at a time."""

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -27,7 +27,7 @@ from .encoding import (
     with_first,
 )
 from .features import TextFeatures, TokenBatch, VideoFeatures
-from .matching import first_token_states, project_rows
+from .matching import OneVideo, SeveralVideos, first_token_states, is_unwatched, project_rows
 
 TEMPERATURE_RANGE = (0.001, 0.5)  # the clamp of BLIP's own training
 
@@ -178,8 +178,32 @@ class VideoTextRetrieval(nn.Module):
             weights = pooling_weights(frames_and_positions, *self._compared_in(some), self.pooling)
             of_rows = torch.cat(weights, dim=1).to(video.rows.dtype) if added else own.new_ones(len(some), 0)
             tokens = TokenBatch(with_first(some.tokens.input_ids, self.enc_token_id), some.tokens.attention_mask)
-            states.append(first_token_states(encoder, tokens, projected, of_rows))
+            states.append(first_token_states(encoder, tokens, OneVideo(projected, of_rows)))
         return self._project("itm_head", torch.cat(states))
+
+    def match_among(
+        self, text: TextFeatures, video: VideoFeatures, which: Int[Tensor, "texts"]
+    ) -> Float[Tensor, "texts 2"]:
+        """The logits of `match_pairs` for text i with video `which[i]`, with gradient and dropout, for training.
+
+        Each video's rows are projected once for all its texts; not where something watches the text encoder's layers.
+        """
+        encoder = self.blip.text_encoder
+        if not is_unwatched(encoder):
+            return self.match_pairs(text, video[which])
+        order = which.argsort(stable=True)
+        text, which = text[order], which[order]
+        pooled = pooled_rows(video.patches)
+        own = video.memory if self.pooling.keep_tokens else video.rows[:, :1]
+        of_rows = own.new_zeros(len(text), 0)
+        if self.pooling.mode != "none":
+            frames, positions = pooled
+            weights = pooling_weights((frames[which], positions[which]), *self._compared_in(text), self.pooling)
+            own, of_rows = torch.cat([own, *pooled], dim=1), torch.cat(weights, dim=1)
+        memory = SeveralVideos(project_rows(encoder, own), of_rows, which)
+        tokens = TokenBatch(with_first(text.tokens.input_ids, self.enc_token_id), text.tokens.attention_mask)
+        states = first_token_states(encoder, tokens, memory)
+        return self._project("itm_head", states)[order.argsort()]
 
     def match_pairs(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs 2"]:
         """ITM logits (no match, match) of text i with video i.

@@ -1,4 +1,4 @@
-"""Matching by video against matching by pair, which is BLIP's own forward."""
+"""Matching by video, one or several at a time, against matching by pair, which is BLIP's own forward."""
 
 import peft
 import pytest
@@ -103,3 +103,117 @@ def test_what_a_text_costs_beside_the_rows_does_not_grow_with_them(blip):
     projected = layers * 2 * 2 * (rows + 1) * width**2
     compared = 2 * (4 + 9) * model.blip.vision_proj.weight.numel()
     assert one - (two - one) == projected + compared
+
+
+WHICH = torch.tensor([1, 0, 2, 1, 1, 0, 2, 1])
+
+
+def several(model, way, dropout=0.0):
+    """Logits of eight texts with three videos, and the gradients of all that is trained."""
+    for layer in model.blip.text_encoder.encoder.layer:
+        layer.crossattention.self.dropout.p = layer.attention.self.dropout.p = dropout
+    model.train().zero_grad()
+    pixels = torch.randn(3, 4, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    video, text = model(pixels, model.tokenize([*TEXTS, *reversed(TEXTS)]))
+    torch.manual_seed(7)
+    logits = model.match_among(text, video, WHICH) if way == "among" else model.match_pairs(text, video[WHICH])
+    (logits * torch.arange(16.0).view(8, 2).cos()).sum().backward()
+    return logits.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def trained(blip, pooling=None, config=None, **options):
+    """A model whose adapters are not fresh, so that the gradient of the videos reaches all of them."""
+    plug(blip, config or LiteVLConfig(num_frames=4), verbose=False)
+    model = VideoTextRetrieval(blip, pooling, heads="copied", **options)
+    torch.manual_seed(3)
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def assert_same(one, other):
+    assert (one[0][0] - one[0][3]).abs().max() > 1e-4, "pairs differ"
+    assert torch.allclose(one[0], other[0], atol=1e-5)
+    assert one[1].keys() == other[1].keys()
+    assert any(gradient.abs().max() > 1e-3 for name, gradient in one[1].items() if "temporal_attention" in name)
+    for name, gradient in one[1].items():
+        assert torch.allclose(gradient, other[1][name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("cls", ["clip", "frame"])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_several_videos_at_once_equal_pairs_with_their_gradients(blip, pooling, cls):
+    model = trained(blip, POOLINGS[pooling], LiteVLConfig(num_frames=4, cls=cls))
+    assert_same(several(model, "among"), several(model, "pairs"))
+
+
+def test_several_videos_where_the_text_encoder_is_trained(blip):
+    model = trained(blip)
+    model.blip.requires_grad_(True)
+    for layer in blip.text_encoder.encoder.layer:
+        for part in (layer.crossattention.self.key, layer.crossattention.self.value):
+            torch.nn.init.normal_(part.bias)
+    among, pairs = several(model, "among"), several(model, "pairs")
+    assert "blip.text_encoder.encoder.layer.0.crossattention.self.key.weight" in among[1]
+    assert_same(among, pairs)
+
+
+def test_dropout_of_attention_has_the_mean_that_it_has_by_pair(blip):
+    """What is drawn differs; with the values' bias large, a share that is dropped shows."""
+    model = trained(blip)
+    for layer in blip.text_encoder.encoder.layer:
+        torch.nn.init.constant_(layer.crossattention.self.value.bias, 2.0)
+    runs = {way: [] for way in ("among", "pairs")}
+    for way, found in runs.items():
+        for layer in blip.text_encoder.encoder.layer:
+            layer.crossattention.self.dropout.p = 0.5
+        model.train()
+        torch.manual_seed(0)
+        with torch.no_grad():
+            video, text = model(torch.ones(3, 4, 3, 48, 48), model.tokenize([*TEXTS, *TEXTS]))
+            for _ in range(100):
+                match = model.match_among if way == "among" else lambda t, v, w: model.match_pairs(t, v[w])
+                found.append(match(text, video, WHICH))
+    among, pairs = (torch.stack(found) for found in runs.values())
+    spread = pairs.std(dim=0)
+    assert (spread > 1e-3).all()
+    assert ((among.mean(dim=0) - pairs.mean(dim=0)).abs() < 5 * spread * (2 / 100) ** 0.5).all()
+    assert torch.allclose(among.std(dim=0), spread, rtol=0.5)
+
+
+def test_a_watched_text_encoder_is_called_itself(blip):
+    model, seen = trained(blip), []
+    expected = several(model, "among")
+    layer = blip.text_encoder.encoder.layer[0]
+    assert matching.is_unwatched(blip.text_encoder)
+    handle = layer.register_forward_hook(lambda *_: seen.append(1))
+    assert not matching.is_unwatched(blip.text_encoder)
+    assert_same(several(model, "among"), expected)
+    assert len(seen) == 2, "the texts alone, and with the videos"
+    handle.remove()
+    assert matching.is_unwatched(blip.text_encoder)
+    model.train()
+    blip.text_encoder.encoder.gradient_checkpointing = True
+    assert not matching.is_unwatched(blip.text_encoder)
+
+
+def test_nothing_of_a_video_is_repeated_for_its_texts(blip):
+    """What is kept for the backward pass grows with the videos, and hardly with the texts of each."""
+    model = trained(blip).train()
+    pixels = torch.randn(1, 4, 3, 48, 48)
+
+    def kept(texts):
+        video, text = model(pixels, model.tokenize(["square"] * texts))
+        sizes = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: (
+                sizes.__setitem__(tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()) or tensor
+            ),
+            lambda tensor: tensor,
+        ):
+            model.match_among(text, video, torch.zeros(texts, dtype=torch.long))
+        return sum(sizes.values())
+
+    one, four = kept(1), kept(4)
+    assert four < 2 * one
