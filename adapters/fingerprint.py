@@ -38,7 +38,8 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """A short hash over names, shapes and values: 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        value = tensors[name].detach().cpu().contiguous()
+        # A copy, as a storage that numpy has seen can't be freed any more, which sharded training does.
+        value = tensors[name].detach().cpu().clone(memory_format=torch.contiguous_format)
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]

@@ -25,6 +25,7 @@ from litevl.training import (
     start_accelerator,
 )
 from litevl.training.run_folder import METRICS_NAME
+from litevl.training.sharding import plan_shards, whole_weights
 
 from .task import Split, Task
 
@@ -123,22 +124,24 @@ def train(task: Task, run: RunFolder) -> dict[str, Any]:
     accelerator.print(describe_trainable(model))
     task.store_features(model)
     objective = task.objective(model).to(accelerator.device)
-    objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config.training))
     # Before the state is loaded: which videos look alike is what the model thinks of them as it starts.
     batches = task.batches(model)
+    plan_shards(objective, accelerator)
+    objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config.training))
     progress = Progress()
     if config.resume and (run.path / STATE_NAME).is_file():
         progress = load_state(run.path, accelerator.unwrap_model(objective), optimizer, accelerator)
     split = selection_split(config.training, bool(task.data.splits["val"]))
     for state in fit(objective, optimizer, batches, config.training, accelerator, run, progress, config.seed):
         name, score = "score", None
-        if split != "last":
-            name, score = task.score(evaluate(task, model, split))
-        state.history.append({"epoch": state.epoch, "split": split, name: score})
-        if score is None or state.best is None or score > state.best:
-            state.best = score
-            if run.write:
-                task.save(model, run.path)
+        with whole_weights(objective, accelerator):
+            if split != "last":
+                name, score = task.score(task.evaluate(model.eval(), split))
+            state.history.append({"epoch": state.epoch, "split": split, name: score})
+            if score is None or state.best is None or score > state.best:
+                state.best = score
+                if run.write:
+                    task.save(model, run.path)
     took: dict[str, Any] = {
         "steps": progress.step,
         "clips": progress.step * config.training.batch_size,

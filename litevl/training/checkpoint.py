@@ -1,4 +1,7 @@
-"""The resumable state of a run: what is trained, the optimizer, where the run stands; no frozen weights."""
+"""The resumable state of a run: what is trained, the optimizer, where the run stands; no frozen weights.
+
+Sharded tensors are gathered, so a run can be resumed by another number of processes, sharded or not.
+"""
 
 import os
 from dataclasses import asdict, dataclass, field
@@ -9,6 +12,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from .sharding import sharded_like, whole
 
 STATE_NAME = "state.pt"
 
@@ -29,12 +34,16 @@ def save_state(
     folder: Path, objective: nn.Module, optimizer: Optimizer, progress: Progress, accelerator: Accelerator
 ) -> None:
     """Writes the state aside and renames it, so that an interrupted save leaves the one before whole."""
+    # Every process takes part in gathering what is sharded.
+    tensors = {name: whole(value.detach()) for name, value in _moving_tensors(objective).items()}
+    moments = optimizer.state_dict()
+    kept = {number: {key: whole(value) for key, value in own.items()} for number, own in moments["state"].items()}
     if not accelerator.is_main_process:
         return
     scaler = accelerator.scaler
     state = {
-        "tensors": {name: value.detach().cpu() for name, value in _moving_tensors(objective).items()},
-        "optimizer": optimizer.state_dict(),
+        "tensors": {name: value.cpu() for name, value in tensors.items()},
+        "optimizer": {**moments, "state": kept},
         "scaler": scaler.state_dict() if scaler is not None else {},
         "progress": asdict(progress),
     }
@@ -59,7 +68,12 @@ def load_state(folder: Path, objective: nn.Module, optimizer: Optimizer, acceler
         raise ValueError(f"{path}: saved by another configuration; these tensors differ: {', '.join(differing[:5])}")
     with torch.no_grad():
         for name, value in state["tensors"].items():
-            own[name].copy_(value)
+            own[name].copy_(sharded_like(value, own[name]))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, moments in state["optimizer"]["state"].items():
+        for key, value in moments.items():
+            if value.ndim:  # not the count of steps
+                moments[key] = sharded_like(value, parameters[number])
     optimizer.load_state_dict(state["optimizer"])
     if accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(state["scaler"])

@@ -22,6 +22,7 @@ from .checkpoint import Progress, save_state
 from .gradient_cache import cached_gradients, require_cacheable
 from .launch import Precision, Tracker, log_metrics
 from .run_folder import RunFolder
+from .sharding import average_whole, clip_gradients
 
 
 @dataclass(frozen=True)
@@ -217,13 +218,17 @@ def _step(
             seed_part(part)
             with nullcontext() if part == len(parts) - 1 else accelerator.no_sync(objective):
                 number = step * config.accumulation + part
-                losses = objective(**batch.inputs, step=number, epochs_done=epochs_done)
+                with accelerator.autocast():
+                    losses = objective(**batch.inputs, step=number, epochs_done=epochs_done)
                 require_finite(losses["loss"], [batch])
                 accelerator.backward(losses["loss"] / len(parts))
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(parts)
+    if accelerator.is_fsdp2:
+        average_whole(objective)
     if config.clip_norm:
-        accelerator.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], config.clip_norm)
+        clip = clip_gradients if accelerator.is_fsdp2 else accelerator.clip_grad_norm_
+        clip([p for group in optimizer.param_groups for p in group["params"]], config.clip_norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     # What is logged is the loss of the global batch, whatever the number of processes.

@@ -15,6 +15,8 @@ from accelerate import Accelerator
 from accelerate.commands.config.config_args import default_config_file, load_config_from_file
 from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
 
+from .sharding import start_sharding
+
 Precision = Literal["no", "bf16", "fp16"]
 Tracker = Literal["none", "tensorboard", "wandb"]
 
@@ -38,7 +40,7 @@ def start_accelerator(
         The accelerator, and notes for the user.
 
     Raises:
-        ValueError: the tracker is not installed.
+        ValueError: the tracker is not installed, or weights are to be sharded in a way that is not ours.
     """
     if tracker != "none" and find_spec(tracker) is None:
         raise ValueError(f"tracker: {tracker} is not installed; pip install {tracker}, or use --tracker none")
@@ -66,6 +68,7 @@ def start_accelerator(
         ],
     )
     notes += _compare_processes(accelerator.num_processes)
+    notes += start_sharding(accelerator)
     if accelerator.device.type == "cpu":
         notes += _use_cores(accelerator.num_processes)
     return accelerator, tuple(notes)

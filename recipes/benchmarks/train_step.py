@@ -73,7 +73,7 @@ class MemoryRow:
 def main(config: TrainStepConfig, command: str = "python recipes/benchmarks/train_step.py") -> list[Row]:
     """Measures, and prints the tables."""
     sides = {name: partial(make_step, name, config) for name in (*REACH, WHOLE)}
-    memory = {name: measure_peak(side, config.on) for name, side in sides.items()}
+    memory = report_memory(config, {name: measure_peak(side, config.on) for name, side in sides.items()}, command)
     steps = {name: side() for name, side in sides.items()}
     # The momentum copy is the model as it starts, so both sides' first losses are the same.
     losses = {name: step() for name, step in steps.items()}
@@ -85,7 +85,10 @@ def main(config: TrainStepConfig, command: str = "python recipes/benchmarks/trai
         "in float32; the first losses of all are equal to 1e-3."
     )
     report(TITLE, rows, config, command, said)
-    report_memory(config, memory, command)
+    if config.json is not None:
+        told = json.loads(config.json.read_text(encoding="utf-8"))
+        told["memory"] = [asdict(row) for row in memory]
+        config.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return rows
 
 
@@ -137,10 +140,6 @@ def report_memory(config: TrainStepConfig, found: dict[str, tuple[int, str]], co
     print(text)
     if config.markdown is not None:
         write_section(config.markdown, MEMORY, f"{text}\n\n{rows_markdown(cells)}")
-    if config.json is not None:
-        told = json.loads(config.json.read_text(encoding="utf-8"))
-        told["memory"] = [asdict(row) for row in rows]
-        config.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return rows
 
 

@@ -14,6 +14,7 @@ import pytest
 import rerank
 import side_by_side
 import torch
+import train_step
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,29 @@ def test_measures_and_writes(program, config, rows, tmp_path, capsys):
     for told in (page.read_text(), capsys.readouterr().out):
         assert "the command" in told
         assert "Toy models: the figures mean nothing." in told
+
+
+@pytest.mark.slow
+def test_a_training_step_is_timed_and_its_memory_measured(tmp_path, capsys):
+    page, figures = tmp_path / "RESULTS.md", tmp_path / "figures.json"
+    config = train_step.TrainStepConfig("cpu", 2, 0.0, small=True, markdown=page, json=figures, clips=3)
+    rows = train_step.main(config, "the command")
+    assert [row.work for row in rows] == list(train_step.REACH)
+    found = json.loads(figures.read_text())["memory"]
+    assert all(0 < row["ratio"] < 1 and row["bytes"] > 1e6 for row in found)
+    written = page.read_text()
+    assert f"## {train_step.TITLE}\n" in written
+    assert f"## {train_step.MEMORY}\n" in written
+    assert "first losses of all are equal to 1e-3" in capsys.readouterr().out
+
+
+def test_sides_of_a_training_step_that_differ_are_refused(monkeypatch):
+    monkeypatch.setattr(train_step, "measure_peak", lambda *_: (1, "not measured"))
+    made = train_step.make_step
+    shifted = lambda name, config: lambda: made(name, config)() + ("frozen" in name)  # noqa: E731
+    monkeypatch.setattr(train_step, "make_step", shifted)
+    with pytest.raises(ValueError, match="first losses, frozen: expected equal outputs"):
+        train_step.main(train_step.TrainStepConfig("cpu", 2, small=True, clips=2))
 
 
 def test_ratios_are_per_unit():
