@@ -141,7 +141,19 @@ def adapter_tensors(model: nn.Module, name: str) -> dict[str, Tensor]:
 def stock_state_dict(model: nn.Module, state_dict: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
     """A state dict (by default that of `model`) without what adapters hold: the stock model's."""
     added = adapter_parameter_names(model)
-    return {name: value for name, value in (state_dict or model.state_dict()).items() if name not in added}
+    return {name: value for name, value in (state_dict or held_by(model)).items() if name not in added}
+
+
+def held_by(model: nn.Module) -> dict[str, Tensor]:
+    """What `model.state_dict()` gives, read without its hooks: those of sharded training (FSDP2) would shard again."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    buffers = {
+        f"{path}.{name}" if path else name: buffer
+        for path, module in model.named_modules(remove_duplicate=False)
+        for name, buffer in module._buffers.items()
+        if buffer is not None and name not in module._non_persistent_buffers_set
+    }
+    return {name: value.detach() for name, value in (parameters | buffers).items()}
 
 
 def save_stock_pretrained(blip: Any) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from litevl.adapters import freeze_backbone
+from litevl.adapters.artifact import held_by
 
 Train = Literal["adapters", "adapters+lora", "all"]
 LORA_NAME = "default"
@@ -85,4 +86,4 @@ def load_lora(blip: nn.Module, lora: LoraSettings, folder: Path) -> None:
 
 
 def _lora_tensors(blip: nn.Module) -> dict:
-    return get_peft_model_state_dict(blip, adapter_name=LORA_NAME)
+    return get_peft_model_state_dict(blip, state_dict=held_by(blip), adapter_name=LORA_NAME)

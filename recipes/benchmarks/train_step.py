@@ -94,23 +94,10 @@ def main(config: TrainStepConfig, command: str = "python recipes/benchmarks/trai
 
 def make_step(name: str, config: TrainStepConfig) -> Callable[[], torch.Tensor]:
     """The training step of one side, which gives the parts of its loss."""
-    torch.manual_seed(0)
-    whole, size = name == WHOLE, config.size
-    settings = RetrievalModelConfig(adapter=LiteVLConfig(num_frames=FRAMES), train="all" if whole else "adapters")
-    model = build_model(random_blip(**size), settings).to(config.on)
-    if whole:
-        by_pair(model)
+    objective, batch = make_objective(config, config.batch, whole=name == WHOLE)
     if "checkpointing" in name:
-        enable_gradient_checkpointing(model.blip)
-    objective = RetrievalObjective(model, RetrievalLossConfig(momentum=0.995 if whole else None)).train()
+        enable_gradient_checkpointing(objective.model.blip)
     optimizer = make_optimizer(objective, TrainingConfig())
-    generator = torch.Generator().manual_seed(0)
-    shape = (config.batch, FRAMES, 3, model.image_size, model.image_size)
-    batch = {
-        "pixels": torch.randn(shape, generator=generator).to(config.on),
-        "tokens": captions(model, config.batch).tokens,
-        "video_ids": torch.arange(config.batch, device=config.on),
-    }
 
     def step() -> torch.Tensor:
         losses = objective(**batch, step=0, epochs_done=0.0)
@@ -120,6 +107,31 @@ def make_step(name: str, config: TrainStepConfig) -> Callable[[], torch.Tensor]:
         return torch.stack([losses["vtc"], losses["vtm"]])
 
     return step
+
+
+def make_objective(config: Config, clips: int, *, first: int = 0, whole: bool = False) -> tuple[Any, dict[str, Any]]:
+    """The objective in training mode, and a batch for it.
+
+    Args:
+        config: where, and the models' size.
+        clips: of the batch.
+        first: number of the first of them.
+        whole: all weights are trained, as BLIP trains them.
+    """
+    torch.manual_seed(0)
+    settings = RetrievalModelConfig(adapter=LiteVLConfig(num_frames=FRAMES), train="all" if whole else "adapters")
+    model = build_model(random_blip(**config.size), settings).to(config.on)
+    if whole:
+        by_pair(model)
+    objective = RetrievalObjective(model, RetrievalLossConfig(momentum=0.995 if whole else None)).train()
+    generator = torch.Generator().manual_seed(first)
+    shape = (clips, FRAMES, 3, model.image_size, model.image_size)
+    batch = {
+        "pixels": torch.randn(shape, generator=generator).to(config.on),
+        "tokens": captions(model, clips).tokens,
+        "video_ids": torch.arange(first, first + clips, device=config.on),
+    }
+    return objective, batch
 
 
 def by_pair(model: Any) -> None:

@@ -12,6 +12,7 @@ import every
 import feature_store
 import pytest
 import rerank
+import scaling
 import side_by_side
 import torch
 import train_step
@@ -53,6 +54,16 @@ def test_a_training_step_is_timed_and_its_memory_measured(tmp_path, capsys):
     assert f"## {train_step.TITLE}\n" in written
     assert f"## {train_step.MEMORY}\n" in written
     assert "first losses of all are equal to 1e-3" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_processes_are_timed_against_one(tmp_path):
+    page = tmp_path / "RESULTS.md"
+    config = scaling.ScalingConfig("cpu", 1, small=True, markdown=page, steps=1, cores=(0, 0))
+    (row,) = scaling.main(config, "the command")
+    assert (row.work, row.against, row.rounds) == ("two processes", "one process", 1)
+    assert row.ratio > 1  # they share a core here
+    assert "two processes | one process" in page.read_text()
 
 
 def test_sides_of_a_training_step_that_differ_are_refused(monkeypatch):

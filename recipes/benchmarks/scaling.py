@@ -1,0 +1,114 @@
+"""Time per clip and process of a training step: one process on a core, against two on a core each.
+
+    python recipes/benchmarks/scaling.py
+    python recipes/benchmarks/scaling.py --cores 0 1 --markdown recipes/benchmarks/RESULTS.md
+
+Every process takes the same number of clips, with one thread, bound to a core of its own; two share their gradients by
+DistributedDataParallel over gloo and contrast and match the clips of both, so per clip they have more negatives to tell
+apart. The two launches take turns, round by round, so that what else the machine does falls on both; each round's ratio
+is of the median steps of its launches. Full-size LiteVL with random weights, the backbone frozen.
+"""
+
+import multiprocessing
+import os
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import tyro
+from side_by_side import Config, Row, report
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+from train_step import make_objective
+
+from litevl.training import TrainingConfig, make_optimizer
+
+TITLE = "From one process to two"
+REACH = 1.1
+
+
+@dataclass(frozen=True)
+class ScalingConfig(Config):
+    """Where and how long."""
+
+    rounds: int = 5
+    """Rounds, each of which launches one process and then two."""
+    clips: int = 2
+    """Clips of a step on each process."""
+    steps: int = 3
+    """Steps timed of each launch, after one that warms up."""
+    cores: tuple[int, int] = (0, 1)
+    """The processes' cores; one process takes the first."""
+
+
+def main(config: ScalingConfig, command: str = "python recipes/benchmarks/scaling.py") -> list[Row]:
+    """Measures, and prints the table."""
+    times: dict[int, list[float]] = {1: [], 2: []}
+    for _ in tqdm(range(config.rounds), unit="round", desc="scale"):
+        for processes, found in times.items():
+            found.append(launch(config, processes))
+    ratios = [two / one for one, two in zip(times[1], times[2], strict=True)]
+    lower, _, upper = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    took = 1000 * statistics.median(times[2])
+    row = Row("two processes", "one process", statistics.median(ratios), (lower, upper), took, len(ratios), REACH)
+    said = (
+        f"A step of {config.clips} clips on each process, one thread and core each (cores {config.cores}); the median "
+        f"of {config.steps} steps a launch. Equal times are a ratio of 1."
+    )
+    report(TITLE, [row], config, command, said)
+    return [row]
+
+
+def launch(config: ScalingConfig, processes: int) -> float:
+    """Seconds of a step, the median, with so many processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        context: Any = multiprocessing.get_context("spawn")
+        told = context.SimpleQueue()
+        workers = [
+            context.Process(target=work, args=(config, number, processes, folder, told)) for number in range(processes)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        if failed := [worker.exitcode for worker in workers if worker.exitcode]:
+            raise RuntimeError(
+                f"expected {processes} processes to finish, got exit codes {failed}; what they said is above"
+            )
+        return told.get()
+
+
+def work(config: ScalingConfig, number: int, processes: int, folder: str, told: Any) -> None:
+    """What one process does; the first tells how long its steps took."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {config.cores[number]})
+    torch.set_num_threads(1)
+    rendezvous = (Path(folder) / "rendezvous").as_uri()
+    dist.init_process_group("gloo", init_method=rendezvous, rank=number, world_size=processes)
+    objective, batch = make_objective(config, config.clips, first=number * config.clips)
+    optimizer = make_optimizer(objective, TrainingConfig())
+    called = DistributedDataParallel(objective, broadcast_buffers=False) if processes > 1 else objective
+    times = []
+    for _ in range(config.steps + 1):
+        start = time.perf_counter()
+        called(**batch, step=0, epochs_done=0.0)["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        times.append(time.perf_counter() - start)
+    if number == 0:
+        told.put(statistics.median(times[1:]))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(
+        tyro.cli(ScalingConfig, description=__doc__),
+        shlex.join(["python", "recipes/benchmarks/scaling.py", *sys.argv[1:]]),
+    )
