@@ -24,14 +24,16 @@ from litevl.evaluation.report import rows_table, show
 HERE = Path(__file__).parent
 LAVIS = Path(".venv-lavis/bin/python")
 
-Name = Literal["encode", "timesformer", "rerank", "evaluation", "decode", "feature_store"]
+Name = Literal["encode", "timesformer", "rerank", "evaluation", "train_step", "feature_store", "decode", "scaling"]
 PROGRAMS: dict[Name, tuple[str, ...]] = {
     "encode": ("--compile",),
     "timesformer": ("--compile",),
     "rerank": (),
     "evaluation": (),
-    "decode": (),
+    "train_step": (),
     "feature_store": (),
+    "decode": (),
+    "scaling": (),
 }
 """What each is given."""
 

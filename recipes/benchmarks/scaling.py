@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class ScalingConfig(Config):
 
 def main(config: ScalingConfig, command: str = "python recipes/benchmarks/scaling.py") -> list[Row]:
     """Measures, and prints the table."""
+    config = replace(config, device="cpu")
     times: dict[int, list[float]] = {1: [], 2: []}
     for _ in tqdm(range(config.rounds), unit="round", desc="scale"):
         for processes, found in times.items():
