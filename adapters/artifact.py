@@ -5,21 +5,19 @@ Only what adapters hold is saved, with the fingerprint of the backbone they were
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .adapter import CONTAINER, adapter_parameter_names, peft_parameter_names
+from .aside import folder_aside
 from .fingerprint import fingerprint
-from .model_card import CARD_NAME, card, may_write_card
+from .model_card import CARD_NAME, card
 from .plugged import require_plugged
 from .vision_encoder import portable_names
 
@@ -78,7 +76,7 @@ def save_adapters(model: nn.Module, folder: str | Path, name: str | None = None,
         "vision_encoder_fingerprint": fingerprint(model, "vision encoder"),
     }
     config |= {"litevl_version": version("litevl"), "backbone": _backbone(model)} | details
-    with _written_aside(Path(folder)) as aside:
+    with folder_aside(Path(folder)) as aside:
         _write_config(aside, config)
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, aside / WEIGHTS_NAME)
     return Path(folder)
@@ -94,24 +92,13 @@ def add_details(folder: str | Path, **details: Any) -> None:
     """
     _require_free(details)
     config = json.loads((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8"))
-    with _written_aside(Path(folder)) as aside:
+    with folder_aside(Path(folder)) as aside:
         _write_config(aside, {**config, **details})
 
 
 def _require_free(details: dict[str, Any]) -> None:
     if taken := sorted(details.keys() & set(OWN)):
         raise ValueError(f"details: expected names that the format does not use itself, got {', '.join(taken)}")
-
-
-@contextmanager
-def _written_aside(folder: Path) -> Iterator[Path]:
-    """A folder inside `folder` whose files replace those of the same name there, once all are written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".litevl-", dir=folder) as aside:
-        yield Path(aside)
-        for file in sorted(Path(aside).iterdir()):
-            if file.name != CARD_NAME or may_write_card(folder / CARD_NAME):
-                file.replace(folder / file.name)
 
 
 def _write_config(folder: Path, config: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Gathering over processes, with gradient, and nothing at all where there is one process."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,3 +52,12 @@ def gather_objects(value: Any) -> list[Any]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def largest(values: Sequence[int], device: torch.device) -> list[int]:
+    """The largest of each number over all processes, which must hold as many."""
+    if world_size() == 1:
+        return list(values)
+    tensor = torch.tensor([int(value) for value in values], device=device)
+    dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return tensor.tolist()

@@ -3,30 +3,28 @@
 What is written replaces an older file whole; what is read is checked, and named where it does not fit.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
 
+from litevl.adapters.aside import file_aside
 from litevl.blip import CheckpointError
 from litevl.blip.checkpoint import name_some, require_finite
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file aside first, so that it is there whole or not at all."""
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    with file_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """The same for tensors, as safetensors."""
-    aside = path.with_name(f".{path.name}")
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    save_file(whole, aside, metadata={"format": "pt"})
-    os.replace(aside, path)
+    with file_aside(path) as aside:
+        save_file(whole, aside, metadata={"format": "pt"})
 
 
 def require_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:

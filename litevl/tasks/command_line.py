@@ -13,7 +13,7 @@ import tyro
 from litevl.data.annotations import AnnotationError
 from litevl.data.coverage import UnusableVideosError
 from litevl.data.video import VideoError
-from litevl.training import LossNotFinite, describe_changes, read_config
+from litevl.training import LossNotFinite, RunFailed, describe_changes, read_config
 from litevl.training.run_folder import CONFIG_NAME
 
 Config = TypeVar("Config")
@@ -21,7 +21,7 @@ ANYWHERE = (tyro.conf.CascadeSubcommandArgs,)
 """The options of a chosen adapter family may stand before and after other flags."""
 
 USER_ERRORS = (
-    *(AnnotationError, UnusableVideosError, VideoError, LossNotFinite),
+    *(AnnotationError, UnusableVideosError, VideoError, LossNotFinite, RunFailed),
     *(FileExistsError, FileNotFoundError, ImportError, ValueError),
 )
 """What a run says of its input and settings; the message is enough."""

@@ -1,5 +1,6 @@
 """The run of any task with any model: train, keep the best epoch, evaluate beside a baseline, save, report."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,11 +9,14 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from litevl.adapters import describe_trainable
+from litevl.adapters.aside import folder_aside
 from litevl.data.coverage import Coverage
 from litevl.data.frame_store import make_store
 from litevl.evaluation.stamp import describe_device
 from litevl.training import (
     STATE_NAME,
+    Interrupted,
+    Interruption,
     Progress,
     RunFolder,
     TrainingConfig,
@@ -24,9 +28,11 @@ from litevl.training import (
     read_json,
     start_accelerator,
 )
+from litevl.training.failures import memory_in_words, surroundings_in_words
 from litevl.training.run_folder import METRICS_NAME
 from litevl.training.sharding import plan_shards, whole_weights
 
+from .memory import in_evaluation, in_training
 from .task import Split, Task
 
 
@@ -41,7 +47,7 @@ class RunConfig:
     output_dir: Path | None = None
     """The run's folder; by default a new one under runs/."""
     resume: bool = False
-    """Go on with the run in --output-dir, from its last finished epoch."""
+    """Go on with the run in --output-dir, from where its state was saved last."""
     evaluate: Path | None = None
     """Evaluate this run's folder again, from what it holds, and stop."""
 
@@ -77,43 +83,71 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
         make_store(config.data.feature_store, "feature_store", "features")
     accelerator = start(kind, config)
     output_dir = config.evaluate or config.output_dir or new_run_name(name)
-    training = config.training.epochs > 0
     task = kind(config, accelerator)
-    with accelerator.main_process_first():
-        data = task.data = task.load_data(output_dir if again else None)
-    accelerator.print(task.load_start(output_dir if again else None), data.summary(), sep="\n")
-    run = None if again else RunFolder(output_dir, config, config.resume, write=accelerator.is_main_process)
-    if run is not None and config.training.tracker != "none":
-        accelerator.project_configuration.logging_dir = str(output_dir)
-        accelerator.init_trackers(name)
-
-    metrics: dict[str, Any] = {"protocol": protocol(task), "results": {}, "epochs": []}
-    if config.baseline and (compared := task.baseline()) is not None:
-        metrics["results"][compared[0]] = evaluate(task, compared[1], "test")
-    if training:
-        if run is not None:
-            metrics |= train(task, run)
-            coverage: Coverage = data.coverage["train"]
-            metrics["protocol"]["coverage"]["train"] = str(coverage.without(metrics.pop("skipped")))
-        accelerator.wait_for_everyone()
-        metrics["results"][task.title] = evaluate(task, task.load_trained(output_dir), "test")
-    if run is not None:
-        run.write_json(METRICS_NAME, metrics)
-        if training and run.write:
-            task.finish(output_dir, metrics, command)
-    if accelerator.is_main_process:
-        if again:
-            written = read_json(output_dir / METRICS_NAME)
-            metrics["protocol"]["selected_on"] = written["protocol"]["selected_on"]
-        task.show(metrics)
-        if metrics["protocol"]["selected_on"] == "test":
-            print("note: the epoch was selected on the test split, so the figures above are optimistic")
-        print(compare(written, metrics) if again else f"run folder: {output_dir}")
+    try:
+        with surroundings_in_words(output_dir, config.training.timeout), Interruption() as interruption:
+            metrics = _run(task, output_dir, name, command, interruption)
+    except Interrupted as stop:
+        if accelerator.is_main_process:
+            saved = not again and (output_dir / STATE_NAME).is_file()
+            then = f"the state is saved; go on with --resume --output-dir {output_dir}" if saved else "nothing is lost"
+            print(f"stopped by {stop.name}: {then}", file=sys.stderr)
+        raise
     accelerator.end_training()
     return metrics
 
 
-def train(task: Task, run: RunFolder) -> dict[str, Any]:
+def _run(task: Task, output_dir: Path, name: str, command: str | None, interruption: Interruption) -> dict[str, Any]:
+    config, accelerator = task.config, task.accelerator
+    again = config.evaluate is not None
+    with accelerator.main_process_first():
+        data = task.data = task.load_data(output_dir if again else None)
+    accelerator.print(task.load_start(output_dir if again else None), data.summary(), sep="\n")
+    if again:
+        metrics = results(task, None, output_dir, interruption)
+        written = read_json(output_dir / METRICS_NAME)
+        metrics["protocol"]["selected_on"] = written["protocol"]["selected_on"]
+        show(task, metrics, compare(written, metrics))
+        return metrics
+    with RunFolder(output_dir, config, config.resume, write=accelerator.is_main_process) as run:
+        if config.training.tracker != "none":
+            accelerator.project_configuration.logging_dir = str(output_dir)
+            accelerator.init_trackers(name)
+        metrics = results(task, run, output_dir, interruption)
+        if run.write and config.training.epochs > 0:
+            task.finish(output_dir, metrics, command)
+        run.write_json(METRICS_NAME, metrics)  # last: a folder that holds it is a finished run's
+    show(task, metrics, f"run folder: {output_dir}")
+    return metrics
+
+
+def results(task: Task, run: RunFolder | None, output_dir: Path, interruption: Interruption) -> dict[str, Any]:
+    """What `metrics.json` holds: of the baseline and of what is trained into `run`, or was trained before."""
+    config = task.config
+    metrics: dict[str, Any] = {"protocol": protocol(task), "results": {}, "epochs": []}
+    if config.baseline and (compared := task.baseline()) is not None:
+        metrics["results"][compared[0]] = evaluate(task, compared[1], "test")
+    if config.training.epochs > 0:
+        if run is not None:
+            metrics |= train(task, run, interruption)
+            coverage: Coverage = task.data.coverage["train"]
+            metrics["protocol"]["coverage"]["train"] = str(coverage.without(metrics.pop("skipped")))
+        task.accelerator.wait_for_everyone()
+        metrics["results"][task.title] = evaluate(task, task.load_trained(output_dir), "test")
+    return metrics
+
+
+def show(task: Task, metrics: dict[str, Any], last: str) -> None:
+    """Prints the metrics, on the main process, and a last line."""
+    if not task.accelerator.is_main_process:
+        return
+    task.show(metrics)
+    if metrics["protocol"]["selected_on"] == "test":
+        print("note: the epoch was selected on the test split, so the figures above are optimistic")
+    print(last)
+
+
+def train(task: Task, run: RunFolder, interruption: Interruption) -> dict[str, Any]:
     """Trains, and saves what was trained of the selected epoch into the run folder.
 
     Returns:
@@ -128,20 +162,29 @@ def train(task: Task, run: RunFolder) -> dict[str, Any]:
     batches = task.batches(model)
     plan_shards(objective, accelerator)
     objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config.training))
-    progress = Progress()
+    progress = Progress(processes=accelerator.num_processes)
     if config.resume and (run.path / STATE_NAME).is_file():
         progress = load_state(run.path, accelerator.unwrap_model(objective), optimizer, accelerator)
+        accelerator.print(f"going on after step {progress.step}")
+        if progress.processes != accelerator.num_processes:
+            came = f"{progress.processes} processes before, {accelerator.num_processes} now"
+            accelerator.print(f"note: {came}; the run ends about as it would have, not bit for bit")
+            progress.processes = accelerator.num_processes
+    batches.skipped = progress.skipped
     split = selection_split(config.training, bool(task.data.splits["val"]))
-    for state in fit(objective, optimizer, batches, config.training, accelerator, run, progress, config.seed):
-        name, score = "score", None
-        with whole_weights(objective, accelerator):
-            if split != "last":
-                name, score = task.score(task.evaluate(model.eval(), split))
-            state.history.append({"epoch": state.epoch, "split": split, name: score})
-            if score is None or state.best is None or score > state.best:
-                state.best = score
-                if run.write:
-                    task.save(model, run.path)
+    steps = fit(objective, optimizer, batches, config.training, accelerator, run, progress, config.seed, interruption)
+    with memory_in_words("training", *in_training(task, model)):
+        for state in steps:
+            name, score = "score", None
+            with whole_weights(objective, accelerator):
+                if split != "last":
+                    name, score = task.score(measure(task, model, split))
+                state.history.append({"epoch": state.epoch + 1, "split": split, name: score})
+                if score is None or state.best is None or score > state.best:
+                    state.best = score
+                    if run.write:
+                        with folder_aside(run.path) as aside:
+                            task.save(model, aside)
     took: dict[str, Any] = {
         "steps": progress.step,
         "clips": progress.step * config.training.batch_size,
@@ -158,7 +201,13 @@ def evaluate(task: Task, model: Any, split: Split) -> dict[str, Any]:
     """The metrics of a split, of a model in eval mode on its device."""
     model = model.to(task.accelerator.device).eval()
     task.store_features(model)
-    return task.evaluate(model, split)
+    return measure(task, model, split)
+
+
+def measure(task: Task, model: Any, split: Split) -> dict[str, Any]:
+    """The same of a model that is where it should be, and whose features are stored."""
+    with memory_in_words("evaluation", *in_evaluation(task, model)):
+        return task.evaluate(model.eval(), split)
 
 
 def start(kind: type[Task], config: Any) -> Accelerator:
@@ -168,6 +217,7 @@ def start(kind: type[Task], config: Any) -> Accelerator:
         config.training.accumulation,
         config.training.tracker,
         unused_parameters=kind.leaves_parameters_unused(config),
+        timeout=config.training.timeout,
     )
     for note in notes:
         accelerator.print(f"note: {note}")

@@ -3,11 +3,15 @@
 from .adapted import ModelConfig, adapt, frame_by_frame, load_adapted, load_backbone, preprocessing, save_adapted
 from .caption_batches import CaptionBatches
 from .checkpoint import STATE_NAME, Progress, load_state, save_state
-from .fit import Batch, Batches, LossNotFinite, TrainingConfig, fit, learning_rate, make_optimizer
+from .config import TrainingConfig
+from .failures import DiskFull, OutOfMemory, ProcessLost, RunFailed
+from .fit import Batches, fit, learning_rate, make_optimizer
+from .interruption import Interrupted, Interruption
 from .launch import start_accelerator
 from .question_batches import QuestionBatches
 from .retrieval_model import RetrievalModelConfig, build_model, frame_average, load_model, save_model
 from .run_folder import RunFolder, describe_changes, new_run_name, read_config, read_json
+from .step import Batch, LossNotFinite
 from .trainable import LoraSettings, Train, load_lora, save_lora, select_trainable
 
 __all__ = [
@@ -15,12 +19,18 @@ __all__ = [
     "Batch",
     "Batches",
     "CaptionBatches",
+    "DiskFull",
+    "Interrupted",
+    "Interruption",
     "LoraSettings",
     "LossNotFinite",
     "ModelConfig",
+    "OutOfMemory",
+    "ProcessLost",
     "Progress",
     "QuestionBatches",
     "RetrievalModelConfig",
+    "RunFailed",
     "RunFolder",
     "Train",
     "TrainingConfig",

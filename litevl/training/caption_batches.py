@@ -18,7 +18,7 @@ from litevl.models import TokenBatch, VideoTextRetrieval
 from litevl.models.interfaces import RetrievalModel
 
 from .clip_batches import ClipBatches
-from .fit import TrainingConfig
+from .config import TrainingConfig
 from .frozen_texts import FrozenTexts, worth_keeping
 
 

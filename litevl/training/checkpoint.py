@@ -3,7 +3,6 @@
 Sharded tensors are gathered, so a run can be resumed by another number of processes, sharded or not.
 """
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from litevl.adapters.aside import file_aside
+
 from .sharding import sharded_like, whole
 
 STATE_NAME = "state.pt"
@@ -20,7 +21,10 @@ STATE_NAME = "state.pt"
 
 @dataclass
 class Progress:
-    """Where a run stands: `batch` batches into `epoch`, `step` steps and `seconds` in all, the best score so far."""
+    """Where a run stands: `batch` batches into `epoch`, `step` steps and `seconds` in all, the best score so far.
+
+    An epoch of which every batch is done, and which is not yet the next one, waits for its evaluation.
+    """
 
     epoch: int = 0
     batch: int = 0
@@ -28,12 +32,16 @@ class Progress:
     seconds: float = 0.0
     best: float | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Videos that could not be read so far, and why."""
+    processes: int = 1
+    """How many share each step; others draw other dropout and add up in another order."""
 
 
 def save_state(
     folder: Path, objective: nn.Module, optimizer: Optimizer, progress: Progress, accelerator: Accelerator
 ) -> None:
-    """Writes the state aside and renames it, so that an interrupted save leaves the one before whole."""
+    """Writes the state aside and renames it, so that an interrupted or failed save leaves the one before whole."""
     # Every process takes part in gathering what is sharded.
     tensors = {name: whole(value.detach()) for name, value in _moving_tensors(objective).items()}
     moments = optimizer.state_dict()
@@ -47,9 +55,8 @@ def save_state(
         "scaler": scaler.state_dict() if scaler is not None else {},
         "progress": asdict(progress),
     }
-    aside = folder / f"{STATE_NAME}.writing"
-    torch.save(state, aside)
-    os.replace(aside, folder / STATE_NAME)
+    with file_aside(folder / STATE_NAME) as aside, aside.open("wb") as file:
+        torch.save(state, file)
 
 
 def load_state(folder: Path, objective: nn.Module, optimizer: Optimizer, accelerator: Accelerator) -> Progress:

@@ -15,7 +15,8 @@ from litevl.data.preprocess import PreprocessConfig
 from litevl.data.sampler import EpochSampler
 from litevl.data.video import VideoError
 
-from .fit import Batch, TrainingConfig
+from .config import TrainingConfig
+from .step import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class ClipBatches(ABC):
                 batches must stay equal in size.
         """
         self.sampler.set_epoch(epoch, start)
-        for items in self.loader:
+        for number, items in enumerate(self.loader, start):
             if items["bad"] and self.on_bad_video == "error":
                 raise VideoError(items["bad"][0], f"{items['reasons'][0]}; {LEAVE_OUT}")
             if items["bad"] and self.accelerator.num_processes > 1:
@@ -99,4 +100,4 @@ class ClipBatches(ABC):
             if items["video_id"]:
                 frames = items["frames"].to(self.accelerator.device, non_blocking=True)
                 pixels = to_model(frames, self.preprocess, self.features)
-                yield Batch({"pixels": pixels, **self.inputs(items)}, items["video_id"])
+                yield Batch({"pixels": pixels, **self.inputs(items)}, items["video_id"], number)

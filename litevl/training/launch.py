@@ -5,6 +5,7 @@ than were asked for without a word. Here the config decides, and whatever was as
 """
 
 import os
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.commands.config.config_args import default_config_file, load_config_from_file
-from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin, InitProcessGroupKwargs
 
 from .sharding import start_sharding
 
@@ -27,6 +28,7 @@ def start_accelerator(
     tracker: Tracker,
     *,
     unused_parameters: bool = False,
+    timeout: float = 30.0,
 ) -> tuple[Accelerator, tuple[str, ...]]:
     """Makes the Accelerator of a run.
 
@@ -35,6 +37,7 @@ def start_accelerator(
         accumulation: micro-batches per step; only compared with the environment here, the loop does it.
         tracker: what `accelerator.log` writes to.
         unused_parameters: some trainable parameters take no part in the loss.
+        timeout: minutes that a process waits for the others.
 
     Returns:
         The accelerator, and notes for the user.
@@ -64,7 +67,8 @@ def start_accelerator(
         # A tracker wants a folder now; the run's own is set once all processes know its name.
         project_dir=".",
         kwargs_handlers=[
-            DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=unused_parameters)
+            DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=unused_parameters),
+            InitProcessGroupKwargs(timeout=timedelta(minutes=timeout)),
         ],
     )
     notes += _compare_processes(accelerator.num_processes)

@@ -11,7 +11,7 @@ from litevl.data.question_dataset import QuestionedVideoDataset, collate_questio
 from litevl.models.interfaces import QuestionModel
 
 from .clip_batches import ClipBatches
-from .fit import TrainingConfig
+from .config import TrainingConfig
 
 
 class QuestionBatches(ClipBatches):

@@ -1,6 +1,7 @@
 """The folder that a run writes: config, metrics, adapters, state and log, and what was printed."""
 
 import json
+import math
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,10 +10,17 @@ from typing import Any, TypeVar, Union
 import dacite
 
 from litevl.adapters import FAMILIES, adapter_config
+from litevl.adapters.aside import clear_asides, file_aside
 from litevl.distributed import gather_objects
 
+from .lock import FolderLock
+
 Config = TypeVar("Config")
-NEUTRAL = ("data.frame_store", "data.workers", "evaluation.workers")
+Own = TypeVar("Own", bound="RunFolder")
+NEUTRAL = (
+    *("data.frame_store", "data.workers", "evaluation.workers"),
+    *("training.save_every", "training.timeout"),
+)
 """Settings that leave every result as it is: a run may be resumed, or taken for finished, with others of these."""
 CONFIG_NAME, METRICS_NAME, LOG_NAME = "config.json", "metrics.json", "log.jsonl"
 
@@ -23,7 +31,9 @@ def new_run_name(recipe: str) -> Path:
 
 
 class RunFolder:
-    """A run's folder on disk.
+    """A run's folder on disk, locked against other processes until it is closed.
+
+    Used as a context it closes itself. What a killed run left half-written in it is deleted.
 
     Args:
         path: made if it is not there.
@@ -32,7 +42,7 @@ class RunFolder:
         write: False on all processes but the main one, which then neither look nor write.
 
     Raises:
-        FileExistsError: if the folder holds a run and `resume` is not set.
+        FileExistsError: if the folder holds a run and `resume` is not set, or another process is writing to it.
         ValueError: if it holds a run of another config.
     """
 
@@ -40,6 +50,16 @@ class RunFolder:
         self.path, self.write = path, write
         if not write:
             return
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = FolderLock(path)
+        try:
+            self._claim(config, resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def _claim(self, config: Any, resume: bool) -> None:
+        path = self.path
         stored = path / CONFIG_NAME
         if stored.is_file() and not resume:
             raise FileExistsError(
@@ -52,20 +72,51 @@ class RunFolder:
                 mine.pop(key, None), other.pop(key, None)
             if changes := not_neutral(describe_changes(other, mine)):
                 raise ValueError(f"{path}: holds a run with another config: {'; '.join(changes)}")
-        else:
-            path.mkdir(parents=True, exist_ok=True)
+        clear_asides(path)
+        if not stored.is_file():
             self.write_json(CONFIG_NAME, mine)
 
-    def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file, on the main process."""
+    def __enter__(self: Own) -> Own:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the folder free for other runs."""
         if self.write:
-            (self.path / name).write_text(json.dumps(to_json(value), indent=2) + "\n", encoding="utf-8")
+            self._lock.release()
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file, whole or not at all, on the main process."""
+        if self.write:
+            with file_aside(self.path / name) as aside:
+                aside.write_text(json.dumps(to_json(value), indent=2) + "\n", encoding="utf-8")
 
     def log(self, record: dict[str, Any]) -> None:
         """Appends one line to `log.jsonl`, on the main process."""
         if self.write:
             with (self.path / LOG_NAME).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(to_json(record)) + "\n")
+
+    def rewind_log(self, step: int) -> None:
+        """Takes out of the log what came after a step, which a run that goes on from there does, and logs, again."""
+        path = self.path / LOG_NAME
+        if not self.write or not path.is_file():
+            return
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if _step_of(line) <= step]
+        if kept != lines:
+            with file_aside(path) as aside:
+                aside.write_text("".join(kept), encoding="utf-8")
+
+
+def _step_of(line: str) -> float:
+    # A line that was not written to its end is after all others.
+    try:
+        return json.loads(line)["step"] if line.endswith("\n") else math.inf
+    except ValueError:
+        return math.inf
 
 
 def read_json(path: Path) -> Any:

@@ -47,7 +47,7 @@ class Data:
             x = torch.randn(3, 4, generator=torch.Generator().manual_seed(100 * epoch + number))
             if (epoch, number) == self.broken_at:
                 x = x * torch.inf
-            yield Batch({"x": x}, [f"video{number}"])
+            yield Batch({"x": x}, [f"video{number}"], number)
 
 
 def train(folder, config, resume=False, stop_after=None, data=None):
@@ -58,7 +58,7 @@ def train(folder, config, resume=False, stop_after=None, data=None):
     progress = load_state(folder, objective, optimizer, accelerator) if resume else Progress()
     for state in fit(objective, optimizer, data or Data(), config, accelerator, run, progress, seed=1):
         state.history.append({"epoch": state.epoch})
-        if stop_after == state.epoch - 1:
+        if stop_after == state.epoch:
             break
     return objective, progress
 
@@ -86,13 +86,13 @@ def test_same_seed_same_weights_and_another_order_of_calls(tmp_path):
 
 def test_a_resumed_run_ends_bit_equal(tmp_path):
     whole, _ = train(tmp_path / "whole", CONFIG)
-    # Leaving the loop after an epoch's end comes before that epoch's state is saved: the state is of epoch 1.
+    # Left at the end of the second epoch, whose state is saved, what was made of the epoch is not.
     train(tmp_path / "parts", CONFIG, stop_after=1)
     torch.rand(5)
     resumed, progress = train(tmp_path / "parts", CONFIG, resume=True)
     assert torch.equal(whole.head.weight, resumed.head.weight)
     assert torch.equal(whole.seen, resumed.seen)
-    assert [entry["epoch"] for entry in progress.history] == [1, 2, 3]
+    assert [entry["epoch"] for entry in progress.history] == [0, 1, 2]
     lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 19))
     assert {"loss", "part", "lr"} <= lines[0].keys()

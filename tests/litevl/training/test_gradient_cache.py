@@ -171,8 +171,8 @@ class Parts:
         self.model = model
 
     def epoch(self, epoch, start):
-        for part in micro_batches(self.model, torch.arange(8), 4):
-            yield Batch(part, [f"video{number}" for number in part["video_ids"]])
+        for number, part in enumerate(micro_batches(self.model, torch.arange(8), 4)):
+            yield Batch(part, [f"video{place}" for place in part["video_ids"]], number)
 
 
 @pytest.mark.parametrize("cache", [False, True])
