@@ -10,6 +10,7 @@ from accelerate.utils import set_seed
 
 from litevl.adapters import describe_trainable
 from litevl.adapters.aside import folder_aside
+from litevl.corpus.corpus import default_cache
 from litevl.data.coverage import Coverage
 from litevl.data.frame_store import make_store
 from litevl.evaluation.stamp import describe_device
@@ -84,8 +85,10 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
     accelerator = start(kind, config)
     output_dir = config.evaluate or config.output_dir or new_run_name(name)
     task = kind(config, accelerator)
+    written = (config.data.frame_store, default_cache() if config.data.root is None else None)
+    also = [folder for folder in written if folder is not None]
     try:
-        with surroundings_in_words(output_dir, config.training.timeout), Interruption() as interruption:
+        with surroundings_in_words(output_dir, also, config.training.timeout), Interruption() as interruption:
             metrics = _run(task, output_dir, name, command, interruption)
     except Interrupted as stop:
         if accelerator.is_main_process:

@@ -1,7 +1,7 @@
 """What ends a run from outside, in words: no memory, no room on the disk, another process that is gone."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
@@ -53,11 +53,12 @@ def memory_in_words(doing: str, sizes: str, helps: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def surroundings_in_words(folder: Path, minutes: float) -> Iterator[None]:
+def surroundings_in_words(folder: Path, also: Sequence[Path], minutes: float) -> Iterator[None]:
     """Errors of a full disk and of lost processes within the block become `DiskFull` and `ProcessLost`.
 
     Args:
         folder: of the run.
+        also: other folders that it writes to.
         minutes: that a process waits for the others.
     """
     try:
@@ -66,10 +67,8 @@ def surroundings_in_words(folder: Path, minutes: float) -> Iterator[None]:
         raise
     except Exception as error:
         if full := _of_disk(error):
-            where = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
-            free = shutil.disk_usage(where).free / 1e6
             raise DiskFull(
-                f"no room to write ({full}); the disk of {where} has {free:,.1f} MB free. What was saved before is "
+                f"no room to write ({full}); free: {', '.join(map(_free, (folder, *also)))}. What was saved before is "
                 f"whole: make room and go on with --resume --output-dir {folder}"
             ) from error
         if world_size() > 1 and _of_peers(error):
@@ -87,6 +86,11 @@ def _of_disk(error: BaseException) -> BaseException | None:
             return behind
         behind = behind.__cause__ or behind.__context__
     return None
+
+
+def _free(folder: Path) -> str:
+    there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
+    return f"{shutil.disk_usage(there).free / 1e6:,.1f} MB on the disk of {folder}"
 
 
 def _of_peers(error: Exception) -> bool:

@@ -114,7 +114,7 @@ class RunFolder:
 def _step_of(line: str) -> float:
     # A line that was not written to its end is after all others.
     try:
-        return json.loads(line)["step"] if line.endswith("\n") else math.inf
+        return float(json.loads(line)["step"]) if line.endswith("\n") else math.inf
     except ValueError:
         return math.inf
 
