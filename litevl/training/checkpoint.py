@@ -5,6 +5,7 @@ Sharded tensors are gathered, so a run can be resumed by another number of proce
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -64,12 +65,19 @@ def load_state(folder: Path, objective: nn.Module, optimizer: Optimizer, acceler
 
     Raises:
         FileNotFoundError: if the folder holds none.
-        ValueError: if its tensors are not those of this run.
+        ValueError: if it is damaged, or its tensors are not those of this run.
     """
     path = folder / STATE_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no saved state to resume from; start the run without --resume")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (EOFError, OSError, RuntimeError, UnpicklingError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{path}: expected a state that a run has saved, got a damaged file ({why}); delete it, and --resume trains "
+            "from the start"
+        ) from error
     own = _moving_tensors(objective)
     if differing := sorted(own.keys() ^ state["tensors"].keys()):
         raise ValueError(f"{path}: saved by another configuration; these tensors differ: {', '.join(differing[:5])}")

@@ -112,6 +112,43 @@ def test_a_broken_loss_names_step_and_samples_and_keeps_the_last_state(tmp_path)
     assert progress.step == 18
 
 
+def test_a_batch_that_can_not_be_read_loses_no_step_before_it(tmp_path):
+    class Unreadable(Data):
+        def epoch(self, epoch, start):
+            for batch in super().epoch(epoch, start):
+                if (epoch, batch.number) == (1, 2):
+                    raise OSError("no such video")
+                yield batch
+
+    whole, _ = train(tmp_path / "whole", CONFIG)
+    with pytest.raises(OSError, match="no such video"):
+        train(tmp_path / "parts", CONFIG, data=Unreadable())
+    assert torch.load(tmp_path / "parts" / "state.pt", weights_only=True)["progress"]["step"] == 8
+    resumed, _ = train(tmp_path / "parts", CONFIG, resume=True)
+    assert torch.equal(whole.head.weight, resumed.head.weight)
+
+
+def test_batches_that_were_left_out_are_not_counted_on_resuming(tmp_path):
+    class Holes(Data):
+        def epoch(self, epoch, start):
+            return (batch for batch in super().epoch(epoch, start) if batch.number != 1)
+
+    class Stopping(Holes):
+        def epoch(self, epoch, start):
+            for batch in super().epoch(epoch, start):
+                if batch.number == 4:
+                    raise OSError
+                yield batch
+
+    whole, progress = train(tmp_path / "whole", CONFIG, data=Holes())
+    assert progress.step == 15
+    with pytest.raises(OSError):  # noqa: PT011
+        train(tmp_path / "parts", CONFIG, data=Stopping())
+    resumed, progress = train(tmp_path / "parts", CONFIG, resume=True, data=Holes())
+    assert progress.step == 15
+    assert torch.equal(whole.head.weight, resumed.head.weight)
+
+
 def test_only_what_moves_is_in_the_state(tmp_path):
     train(tmp_path, CONFIG)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
@@ -127,6 +164,16 @@ def test_a_state_of_another_model_is_refused(tmp_path):
         load_state(tmp_path, other, make_optimizer(other, CONFIG), accelerator)
     with pytest.raises(FileNotFoundError, match="without --resume"):
         load_state(tmp_path / "nowhere", other, make_optimizer(other, CONFIG), accelerator)
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    train(tmp_path, CONFIG)
+    accelerator, _ = start_accelerator("no", 1, "none")
+    path, whole = tmp_path / "state.pt", (tmp_path / "state.pt").read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"not a state"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"state.pt: expected a state .* --resume trains from the start"):
+            load_state(tmp_path, Task(), make_optimizer(Task(), CONFIG), accelerator)
 
 
 def test_vectors_are_not_decayed():
