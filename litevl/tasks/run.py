@@ -1,6 +1,7 @@
 """The run of any task with any model: train, keep the best epoch, evaluate beside a baseline, save, report."""
 
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -176,7 +177,7 @@ def train(task: Task, run: RunFolder, interruption: Interruption) -> dict[str, A
     batches.skipped = progress.skipped
     split = selection_split(config.training, bool(task.data.splits["val"]))
     steps = fit(objective, optimizer, batches, config.training, accelerator, run, progress, config.seed, interruption)
-    with memory_in_words("training", *in_training(task, model)):
+    with memory_in_words("training", *in_training(task, model)), closing(steps):
         for state in steps:
             name, score = "score", None
             with whole_weights(objective, accelerator):

@@ -75,8 +75,8 @@ def load_state(folder: Path, objective: nn.Module, optimizer: Optimizer, acceler
     except (EOFError, OSError, RuntimeError, UnpicklingError) as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"{path}: expected a state that a run has saved, got a damaged file ({why}); delete it, and --resume trains "
-            "from the start"
+            f"{path}: expected a state that a run has saved, got a damaged file ({why}); delete it, and --resume "
+            "trains from the start"
         ) from error
     own = _moving_tensors(objective)
     if differing := sorted(own.keys() ^ state["tensors"].keys()):

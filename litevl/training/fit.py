@@ -6,7 +6,7 @@ so a resumed run goes on as if it had never stopped.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Protocol, runtime_checkable
@@ -71,7 +71,7 @@ def fit(
     progress: Progress,
     seed: int,
     interruption: Interruption | None = None,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Trains `objective` in place from where `progress` stands, and yields when an epoch's batches are done.
 
     The state is saved then, so that a run which ends in what the caller does with the epoch goes on with that; and

@@ -120,7 +120,7 @@ class TestToldToStop:
 
     def test_with_the_workers_that_decode(self, run, uninterrupted, tmp_path):
         fault = faults.in_a_group_of_its_own(faults.in_step(2, faults.terminate_all))
-        ended = run(fault, ("--data.workers", 2))
+        ended = run(fault, instead={0: 2})  # workers
         assert ended.code == 143, ended.said
         goes_on(run, tmp_path / "run", uninterrupted())
 

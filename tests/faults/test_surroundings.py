@@ -99,7 +99,7 @@ class TestOneFolder:
     def test_belongs_to_one_run_at_a_time_and_to_no_dead_one(self, run, uninterrupted, tmp_path):
         folder = tmp_path / "run"
         # With workers that outlive a killed run for some seconds.
-        first = run(faults.in_step(6, faults.sleep), ("--data.workers", 1), start=faulty_runs.start)
+        first = run(faults.in_step(6, faults.sleep), instead={0: 1}, start=faulty_runs.start)
         until = time.monotonic() + 200
         while not (folder / "log.jsonl").exists() or len((folder / "log.jsonl").read_text().splitlines()) < 6:
             assert time.monotonic() < until, first.outputs[0].read_text()
