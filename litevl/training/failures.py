@@ -106,7 +106,5 @@ def _lost(error: Exception, folder: Path, minutes: float) -> str:
             "--timeout allows"
         )
     else:
-        why = (
-            "lost another one, which has ended; its own message says why, or it was killed, as by the system for memory"
-        )
+        why = "lost another one, which has ended: its own message says why, or it was killed, as for memory"
     return f"{mine} {why}. Go on from the last saved state with --resume --output-dir {folder} ({first})"

@@ -140,7 +140,7 @@ class TestProcesses:
     def test_one_that_fails_ends_the_others(self, run, tmp_path):
         ended = run(faults.poison_loss(5), processes=2, at=1)
         assert ended.codes == [1, 1]
-        assert ended.error.startswith("error: process 0 of 2 lost another one, which has ended: its own message says")
+        assert ended.error.startswith("error: process 0 of 2 lost another one, which has ended: its own message")
         assert "the loss is" in ended.said[1]
 
     def test_one_without_videos_to_evaluate(self, run, corpus, tmp_path):
