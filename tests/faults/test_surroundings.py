@@ -52,6 +52,16 @@ class TestFullDisk:
         filled.unlink()
         goes_on(run, small_disk, uninterrupted())
 
+    def test_while_the_corpus_is_rendered(self, small_disk, tmp_path):
+        filled = small_disk / "other"
+        faults.fill(str(filled))
+        words = ["--output-dir", tmp_path / "elsewhere"]
+        ended = faulty_runs.run("msrvtt_retrieval", words, output=tmp_path / "output", LITEVL_CACHE=str(small_disk))
+        assert ended.code == 1, ended.said
+        assert ended.error.startswith("error: no room to write")
+        assert f"0.0 MB on the disk of {small_disk}" in ended.error
+        assert list(small_disk.iterdir()) == [filled]  # no half of a corpus that would be taken for one
+
 
 class TestLossNotFinite:
     @pytest.mark.parametrize(
