@@ -86,7 +86,8 @@ def run_task(kind: type[Task], config: Any, name: str, command: str | None = Non
     accelerator = start(kind, config)
     output_dir = config.evaluate or config.output_dir or new_run_name(name)
     task = kind(config, accelerator)
-    written = (config.data.frame_store, default_cache() if config.data.root is None else None)
+    data = config.data
+    written = (data.frame_store, data.feature_store, default_cache() if data.root is None else None)
     also = [folder for folder in written if folder is not None]
     try:
         with surroundings_in_words(output_dir, also, config.training.timeout), Interruption() as interruption:
