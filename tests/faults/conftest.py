@@ -3,7 +3,7 @@ from pathlib import Path
 import faulty_runs
 import pytest
 from outcome import outcome
-from small_runs import backbone, corpus, fresh_accelerate  # noqa: F401
+from small_runs import answering_backbone, backbone, corpus, fresh_accelerate  # noqa: F401
 
 
 @pytest.fixture(scope="session")
