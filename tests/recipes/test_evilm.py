@@ -198,7 +198,7 @@ def test_a_stopped_run_resumes_to_the_same_end(name, similar, made, tmp_path, mo
     save = kind.save
 
     def save_and_stop(self, model, folder):
-        if (folder / "state.pt").exists():
+        if (parts.output_dir / f"{FILES[name]}.safetensors").exists():
             raise KeyboardInterrupt
         save(self, model, folder)
 

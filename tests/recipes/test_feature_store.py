@@ -105,7 +105,7 @@ def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch, ca
     parts, saved = replace(whole, output_dir=tmp_path / "parts"), task.save_model
 
     def save_and_stop_in_the_second_epoch(model, config, folder, **details):
-        if (folder / "state.pt").exists():
+        if (parts.output_dir / "adapter_model.safetensors").exists():
             raise KeyboardInterrupt
         saved(model, config, folder, **details)
 

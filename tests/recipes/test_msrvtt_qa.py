@@ -102,16 +102,16 @@ def test_a_stopped_run_resumes_to_the_same_end(config, tmp_path, monkeypatch):
     parts = replace(whole, output_dir=tmp_path / "parts")
     evaluate = run.train
 
-    def stop(task, folder):
+    def stop(task, *args):
         save = task.save
 
         def save_and_stop(model, path):
-            if (path / "state.pt").exists():
+            if (parts.output_dir / "adapter_model.safetensors").exists():
                 raise KeyboardInterrupt
             save(model, path)
 
         task.save = save_and_stop
-        return evaluate(task, folder)
+        return evaluate(task, *args)
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "train", stop)
