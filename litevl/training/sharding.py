@@ -110,15 +110,17 @@ def average_whole(objective: nn.Module) -> None:
 
 
 @torch.no_grad()
-def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> None:
-    """`torch.nn.utils.clip_grad_norm_` of sharded and whole parameters together."""
+def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
+    """`torch.nn.utils.clip_grad_norm_` of sharded and whole parameters together; gives the norm before."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     parts = [[g for g in gradients if isinstance(g, DTensor) is sharded] for sharded in (True, False)]
     norms = [whole(torch.nn.utils.get_total_norm(part)) for part in parts if part]
-    share = largest / (float(torch.stack(norms).norm()) + 1e-6)
+    norm = torch.stack(norms).norm()
+    share = largest / (float(norm) + 1e-6)
     if share < 1:
         for gradient in gradients:
             gradient.mul_(share)
+    return norm
 
 
 def whole(tensor: Any) -> Any:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from .config import TrainingConfig
 from .gradient_cache import cached_gradients
+from .sharding import average_whole, clip_gradients
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,16 @@ def train_step(
             seed_part(part)
             with nullcontext() if part == len(parts) - 1 else accelerator.no_sync(objective):
                 number = step * config.accumulation + part
-                losses = objective(**batch.inputs, step=number, epochs_done=epochs_done)
+                with accelerator.autocast():
+                    losses = objective(**batch.inputs, step=number, epochs_done=epochs_done)
                 require_finite(losses["loss"], [batch])
                 accelerator.backward(losses["loss"] / len(parts))
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(parts)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = accelerator.clip_grad_norm_(parameters, config.clip_norm or math.inf)
+    if accelerator.is_fsdp2:
+        average_whole(objective)
+    clip = clip_gradients if accelerator.is_fsdp2 else accelerator.clip_grad_norm_
+    norm = clip([p for group in optimizer.param_groups for p in group["params"]], config.clip_norm or math.inf)
     # With fp16 an overflow is part of the game: the scaler leaves the step out and halves the scale.
     if accelerator.scaler is None and norm is not None and not torch.isfinite(norm):
         raise _not_finite("gradient", norm, step, parts)
