@@ -51,7 +51,7 @@ def load_adapters(
 
     Raises:
         AdapterLoadError: for a missing or truncated file, a newer format, another backbone, unknown or missing tensors,
-            other shapes or NaN. The model is then unchanged.
+            other shapes or types, or NaN. The model is then unchanged.
     """
     folder = _folder(source, revision)
     config = _read_config(folder / CONFIG_NAME)
@@ -201,6 +201,11 @@ def _copy_tensors(model: nn.Module, name: str, tensors: dict[str, Tensor], folde
         f"{key}: expected {tuple(own[key].shape)}, got {tuple(value.shape)}"
         for key, value in sorted(wanted.items())
         if key in own and own[key].shape != value.shape
+    ]
+    problems += [
+        f"{key}: expected floating-point numbers, got {str(value.dtype).removeprefix('torch.')}"
+        for key, value in sorted(wanted.items())
+        if not value.is_floating_point()
     ]
     problems += [f"{key}: holds NaN or infinity" for key, value in sorted(wanted.items()) if not value.isfinite().all()]
     if problems:

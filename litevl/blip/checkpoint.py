@@ -2,11 +2,13 @@
 
 A `.pth` is a pickle, and a pickle can run any program. So files are read with
 `torch.load(weights_only=True)` or as safetensors, and everything that is not plain tensors under plain
-names is refused with an error that names the file and the way out.
+names is refused with an error that names the file and the way out. So is a file that would take more memory than
+disk: one that is packed, or whose tensors claim more numbers than it holds.
 """
 
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from torch import Tensor
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt")
 SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors")
 WRAPPERS = ("model", "state_dict")
+# What weights are kept in. Others are packed (int8, 4 bits), and mean nothing without the scales beside them.
+WEIGHT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 # Put in front of every key by DistributedDataParallel and by torch.compile.
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 
@@ -38,7 +42,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
     Raises:
         CheckpointError: The file is missing, truncated, not of these formats, would run code when unpickled,
-            or holds something other than tensors.
+            holds something other than tensors, or tensors larger than itself.
     """
     path = Path(path)
     if not path.is_file():
@@ -84,10 +88,37 @@ def _is_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
+def require_weights(tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Refuse numbers that a cast to floating point would turn into other weights without a word.
+
+    Args:
+        tensors: Those that become parameters, as the file has them.
+        origin: Where they come from, named in the error.
+
+    Raises:
+        CheckpointError: Names those that are integers, truth values or complex.
+    """
+    others = [
+        f"{name} ({str(tensor.dtype).removeprefix('torch.')})"
+        for name, tensor in tensors.items()
+        if tensor.dtype not in WEIGHT_DTYPES
+    ]
+    if others:
+        raise CheckpointError(
+            f"{origin}: expected weights in float32, float16, bfloat16 or float64, got {len(others)} of "
+            f"{len(tensors)} in another type: {name_some(others)}; take the checkpoint before it was quantised"
+        )
+
+
 def name_some(names: list[str] | tuple[str, ...], limit: int = 5) -> str:
     """Write a list of keys for an error message: the first few by name, the rest counted."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def in_one_line(error: Exception, limit: int = 300) -> str:
+    """What an error of another library says, for the middle of a message of ours."""
+    return " ".join(str(error).split())[:limit] or type(error).__name__
 
 
 def _refuse_what_is_not_weights(path: Path) -> None:
@@ -113,12 +144,45 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
+    _refuse_packed(path)
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Without a cause: torch's own message advises to load with weights_only=False.
         raise CheckpointError(_describe_pickle_failure(path, error)) from None
-    return _unwrap(path, payload)
+    tensors = _unwrap(path, payload)
+    odd = [f"{name} ({kind})" for name, tensor in tensors.items() if (kind := _oddity(tensor))]
+    if odd:
+        raise CheckpointError(
+            f"{path}: expected plain tensors with all their numbers in the file, got {len(odd)} others: "
+            f"{name_some(odd)}; save the model's state_dict() with each tensor made contiguous()"
+        )
+    return tensors
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse a zip that unpacks to more than its size, as torch.save's never does: it may be a thousand times more."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            unpacked = sum(entry.file_size for entry in file.infolist())
+    except Exception:  # no zip, or a damaged one, which torch.load says
+        return
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(
+            f"{path}: expected a file written by torch.save, which is not packed; this one has "
+            f"{path.stat().st_size:,} bytes and unpacks to {unpacked:,}; do not trust it, or unpack it and save it anew"
+        )
+
+
+def _oddity(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being plain numbers that its file holds, or None."""
+    if tensor.is_meta:
+        return "without numbers"
+    if tensor.is_nested or tensor.is_quantized or tensor.layout is not torch.strided:
+        return "nested" if tensor.is_nested else "quantised" if tensor.is_quantized else "sparse"
+    held = tensor.untyped_storage().nbytes()
+    claimed = tensor.numel() * tensor.element_size()
+    return f"of {claimed:,} bytes, {held:,} in the file" if claimed > held else None
 
 
 def _describe_pickle_failure(path: Path, error: Exception) -> str:

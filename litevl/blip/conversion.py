@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from litevl.blip.checkpoint import CheckpointError, name_some
+from litevl.blip.depth import VISION_LAYERS, depth
 
 HEAD_WIDTH = 64
 VISION_EPS = 1e-6
@@ -86,9 +87,14 @@ def translate(tensors: Mapping[str, Tensor], origin: str) -> Translation:
     for name, tensor in tensors.items():
         if _TRAINING_STATE.match(name):
             dropped.append(name)
-        else:
-            kept[_rename(name) if original else name] = tensor
+            continue
+        renamed = _rename(name) if original else name
+        if renamed in kept:
+            raise CheckpointError(f"{origin}: expected each weight once, got {renamed} under two names; keep one")
+        kept[renamed] = tensor
     temp = tensors.get("temp")
+    if temp is not None and (temp.numel() != 1 or temp.is_complex()):
+        raise CheckpointError(f"{origin}: expected temp, the contrastive temperature, as one number, got {temp.shape}")
     return Translation(kept, tuple(dropped), float(temp) if temp is not None else None, original)
 
 
@@ -161,26 +167,29 @@ def infer_config(tensors: Mapping[str, Tensor], task: str, origin: str) -> dict[
         origin: The file, for the errors.
 
     Raises:
-        CheckpointError: A tensor that tells a size is missing, a width is no multiple of 64, or the grid of
-            patches is not square.
+        CheckpointError: A tensor that tells a size is missing or of another rank, a width is no multiple of 64, the
+            layers do not count from 0, or the grid of patches is not square.
     """
     text = "text_decoder.bert" if task == "captioning" else "text_encoder"
 
-    def shape(name: str) -> tuple[int, ...]:
+    def shape(name: str, rank: int = 2) -> tuple[int, ...]:
         if name not in tensors:
             raise CheckpointError(f"{origin}: expected {name} to read the model's sizes from, it is missing")
-        return tuple(tensors[name].shape)
+        sizes = tuple(tensors[name].shape)
+        if len(sizes) != rank or 0 in sizes:
+            raise CheckpointError(f"{origin}: expected {name} with {rank} axes that are not empty, got {sizes}")
+        return sizes
 
-    width, _, patch, _ = shape("vision_model.embeddings.patch_embedding.weight")
+    width, _, patch, _ = shape("vision_model.embeddings.patch_embedding.weight", 4)
     vocab, text_width = shape(f"{text}.embeddings.word_embeddings.weight")
     return {
         "vision_config": {
             "hidden_size": width,
             "intermediate_size": shape("vision_model.encoder.layers.0.mlp.fc1.weight")[0],
-            "num_hidden_layers": _depth(tensors, "vision_model.encoder.layers."),
+            "num_hidden_layers": depth(tensors, VISION_LAYERS, origin),
             "num_attention_heads": _heads(width, "vision encoder", origin),
             "patch_size": patch,
-            "image_size": _grid(shape(POSITIONS)[1], origin) * patch,
+            "image_size": _grid(shape(POSITIONS, 3)[1], origin) * patch,
             "layer_norm_eps": VISION_EPS,
         },
         "text_config": {
@@ -188,7 +197,7 @@ def infer_config(tensors: Mapping[str, Tensor], task: str, origin: str) -> dict[
             "hidden_size": text_width,
             "encoder_hidden_size": shape(f"{text}.encoder.layer.0.crossattention.self.key.weight")[1],
             "intermediate_size": shape(f"{text}.encoder.layer.0.intermediate.dense.weight")[0],
-            "num_hidden_layers": _depth(tensors, f"{text}.encoder.layer."),
+            "num_hidden_layers": depth(tensors, f"{text}.encoder.layer.", origin),
             "num_attention_heads": _heads(text_width, "text encoder", origin),
             "max_position_embeddings": shape(f"{text}.embeddings.position_embeddings.weight")[0],
             "layer_norm_eps": TEXT_EPS,
@@ -212,7 +221,7 @@ def mend_heads(config: dict[str, Any], part: str) -> str | None:
         A sentence for the load report, or None where nothing was changed.
     """
     width, heads = config["hidden_size"], config["num_attention_heads"]
-    oversight = width % heads != 0 or (part == "text_config" and (width, heads) == (768, 8))
+    oversight = heads < 1 or width % heads != 0 or (part == "text_config" and (width, heads) == (768, 8))
     if not oversight or width % HEAD_WIDTH:
         return None
     config["num_attention_heads"] = width // HEAD_WIDTH
@@ -251,17 +260,13 @@ def _rename(name: str) -> str:
 
 
 def _grid(tokens: int, origin: str) -> int:
-    grid = math.isqrt(tokens - 1)
-    if grid * grid != tokens - 1:
+    grid = math.isqrt(max(tokens - 1, 0))
+    if not grid or grid * grid != tokens - 1:
         raise CheckpointError(
             f"{origin}: expected positions for one CLS token and a square grid of patches, got {tokens} in all; "
             "only square images are supported"
         )
     return grid
-
-
-def _depth(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    return 1 + max(int(name.removeprefix(prefix).split(".")[0]) for name in tensors if name.startswith(prefix))
 
 
 def _heads(width: int, tower: str, origin: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from litevl.blip.checkpoint import CheckpointError, name_some, read_tensors
+from litevl.blip.checkpoint import CheckpointError, in_one_line, name_some, read_tensors
 from litevl.blip.conversion import mend_heads
 from litevl.blip.source import Source, fetch_hub_files
 from litevl.blip.tokenizer import TOKENIZER_FILES
@@ -34,8 +34,7 @@ def folder_of(found: Source) -> tuple[Path | None, str | None]:
         folder = fetch_hub_files(found.label, wanted=(("config.json",), WEIGHT_FILES), optional=TOKENIZER_FILES)
         index = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
         if index is not None and index.suffix == ".json":
-            shards = sorted(set(read_json(index)["weight_map"].values()))
-            fetch_hub_files(found.label, wanted=[(shard,) for shard in shards], revision=folder.name)
+            fetch_hub_files(found.label, wanted=[(shard,) for shard in _shards(index)], revision=folder.name)
         return folder, folder.name
     return found.path, None
 
@@ -80,9 +79,27 @@ def read_folder(folder: Path, label: str) -> dict[str, Tensor]:
     if weights.suffix != ".json":
         return read_tensors(weights)
     tensors: dict[str, Tensor] = {}
-    for shard in sorted(set(read_json(weights)["weight_map"].values())):
-        tensors |= read_tensors(folder / shard)
+    for shard in _shards(weights):
+        part = read_tensors(folder / shard)
+        if twice := sorted(tensors.keys() & part.keys()):
+            raise CheckpointError(f"{folder / shard}: expected each weight once, other shards hold {name_some(twice)}")
+        tensors |= part
     return tensors
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names, which must lie beside it."""
+    named = read_json(index).get("weight_map")
+    shards = set(named.values()) if isinstance(named, dict) and all(map(_is_name, named.values())) else set()
+    if not shards:
+        raise CheckpointError(
+            f"{index}: expected weight_map with the names of files beside it, got {named!r:.80}; copy it again"
+        )
+    return sorted(shards)
+
+
+def _is_name(shard: Any) -> bool:
+    return isinstance(shard, str) and not set(shard) & set("/\\\0") and shard not in ("", ".", "..")
 
 
 def read_config(folder: Path, label: str) -> tuple[dict[str, Any], list[str]]:
@@ -108,6 +125,11 @@ def read_config(folder: Path, label: str) -> tuple[dict[str, Any], list[str]]:
     logging.set_verbosity_error()
     try:
         config = BlipConfig.from_dict(content).to_dict()
+    except Exception as error:  # whatever transformers makes of a damaged file
+        raise CheckpointError(
+            f"{folder / 'config.json'}: expected the sizes of a BLIP, transformers cannot read them "
+            f"({in_one_line(error)}); copy it again"
+        ) from error
     finally:
         logging.set_verbosity(verbosity)
     parts = ("vision_config", "text_config")

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from litevl.blip import conversion
-from litevl.blip.checkpoint import CheckpointError, name_some, read_tensors, require_finite
+from litevl.blip.checkpoint import (
+    CheckpointError,
+    in_one_line,
+    name_some,
+    read_tensors,
+    require_finite,
+    require_weights,
+)
+from litevl.blip.depth import require_depth
 from litevl.blip.folder import folder_of, read_config, read_folder
 from litevl.blip.repairs import repair
 from litevl.blip.report import LoadReport
@@ -176,8 +184,15 @@ def _build(
     """Build the model around the tensors: nothing is initialised at random, no random state is used up."""
     import transformers
 
-    with torch.device("meta"):
-        model = getattr(transformers, class_name)(transformers.BlipConfig(**config))
+    require_depth(config, tensors, label)
+    try:
+        with torch.device("meta"):
+            model = getattr(transformers, class_name)(transformers.BlipConfig(**config))
+    except Exception as error:  # whatever sizes that fit no model come to
+        raise CheckpointError(
+            f"{label}: expected the sizes of a {class_name}, none can be built of them ({in_one_line(error)}); "
+            "check config.json, or take another checkpoint"
+        ) from error
     expected = model.state_dict()
     missing = [name for name in expected if name not in tensors]
     if missing:
@@ -195,6 +210,7 @@ def _build(
             f"{label}: expected the shapes of the config, got {len(shapes)} others: {name_some(shapes)}; "
             "check that config.json belongs to these weights"
         )
+    require_weights({name: tensors[name] for name in expected}, label)
     cast = {name: tensors[name].to(dtype).contiguous() for name in expected}
     require_finite(cast, label)
     model.load_state_dict(cast, assign=True)

@@ -6,7 +6,7 @@ In the published models the ids are 30522 and 30523, after the 30522 of bert-bas
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from litevl.blip.checkpoint import CheckpointError
+from litevl.blip.checkpoint import CheckpointError, in_one_line
 from litevl.blip.source import fetch_hub_files, find_source
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ def load_tokenizer(source: str | Path) -> "PreTrainedTokenizerBase":
     else:
         folder = found.path
     if (folder / "tokenizer.json").is_file():
-        from transformers import BertTokenizer
-
-        return _with_blip_tokens(BertTokenizer.from_pretrained(str(folder), local_files_only=True))
+        return _from_folder(folder)
     if (folder / "vocab.txt").is_file():
         return _with_blip_tokens(_from_vocab_file(folder / "vocab.txt"))
     raise CheckpointError(
@@ -104,6 +102,18 @@ def _token_id(tokenizer: "PreTrainedTokenizerBase", token: str) -> int:
     if token not in ids:
         raise ValueError(f"expected a tokenizer with {token}, as load_tokenizer gives; this one has none")
     return ids[token]
+
+
+def _from_folder(folder: Path) -> "PreTrainedTokenizerBase":
+    from transformers import BertTokenizer
+
+    try:
+        return _with_blip_tokens(BertTokenizer.from_pretrained(str(folder), local_files_only=True))
+    except Exception as error:  # whatever transformers and its Rust make of a damaged file
+        raise CheckpointError(
+            f"{folder}: expected BERT's tokenizer in tokenizer.json and tokenizer_config.json, transformers cannot "
+            f"read it ({in_one_line(error)}); copy the files again, or pass vocab=: the path of a vocab.txt"
+        ) from error
 
 
 def _from_vocab_file(path: Path) -> "PreTrainedTokenizerBase":

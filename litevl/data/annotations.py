@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from litevl.data.video_key import is_text, is_video_key
+
 VIDEO_EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "3gp", "flv", "wmv", "gif")
 """In the order in which they are tried; the first five are those of the datasets' own releases."""
 
@@ -25,7 +27,9 @@ class AnnotationError(Exception):
     """
 
     def __init__(self, path: str | os.PathLike[str], place: str, reason: str):
-        super().__init__(f"{os.fspath(path)}{', ' + place if place else ''}: {reason}")
+        text = f"{os.fspath(path)}{', ' + place if place else ''}: {reason}"
+        # What came may be no characters at all, and whoever prints this must not fail over it.
+        super().__init__(text.encode("utf-8", "backslashreplace").decode())
         self.path, self.place, self.reason = Path(path), place, reason
 
 
@@ -150,6 +154,9 @@ def _parse(path: Path, text: str, line: int) -> Any:
         raise AnnotationError(path, place, f"expected JSON: {error.msg}; fetch or write the file again") from error
     except RecursionError as error:
         raise AnnotationError(path, "", "expected JSON of a few levels, got too many") from error
+    except ValueError as error:  # a number of thousands of digits, which Python refuses to read
+        place = f"line {line}" if line > 1 else ""
+        raise AnnotationError(path, place, f"expected JSON with numbers of a usual length: {error}") from error
 
 
 def read_csv(path: Path, columns: tuple[str, ...], delimiter: str = ",") -> Iterator[tuple[str, dict[str, str]]]:
@@ -229,11 +236,15 @@ def need(value: Any, kind: type | tuple[type, ...], path: Path, place: str, what
     """`value` if it is of `kind`, else an error that says what was expected.
 
     Raises:
-        AnnotationError: it is of another kind.
+        AnnotationError: it is of another kind, or a text that can't be written.
     """
     if not isinstance(value, kind) or isinstance(value, bool):
         names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
         raise AnnotationError(path, place, f"expected {what} as {names}, got {value!r:.80}")
+    if isinstance(value, str) and not is_text(value):
+        raise AnnotationError(
+            path, place, f"expected {what} of whole characters, got half of a surrogate pair in {value!r:.80}"
+        )
     return value
 
 
@@ -248,8 +259,8 @@ def video_name(value: Any, path: Path, place: str) -> str:
     name = text.replace("\\", "/").rstrip("/").rpartition("/")[2]
     stem, dot, extension = name.rpartition(".")
     name = stem if dot and extension.lower() in VIDEO_EXTENSIONS else name
-    if not name or name == "..":
-        raise AnnotationError(path, place, f"expected a video's id, got {value!r}")
+    if not is_video_key(name):
+        raise AnnotationError(path, place, f"expected a video's id, got {value!r:.80}")
     return name
 
 

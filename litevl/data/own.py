@@ -12,6 +12,7 @@ from litevl.data.benchmark import ORDER, Split
 from litevl.data.lsmdc import is_lsmdc, lsmdc_records
 from litevl.data.records import TABLES, TEXT_KEYS, VIDEO_KEYS, pick_key, read_records, read_segment, segment_name
 from litevl.data.retrieval_set import CaptionMode, RetrievalSet, overlap_notes
+from litevl.data.video_key import is_video_key
 
 FILE_KEYS = ("path", "file", "video", "image", "clip_name", "video_id")
 """Names of the column that says the file, the most telling first; `VIDEO_KEYS` are in the order for the id."""
@@ -175,8 +176,8 @@ class _Reading:
                 raise AnnotationError(path, place, reason)
             text = Path(text).relative_to(below).as_posix()
         text = re.sub(r"^(\./)+", "", text)
-        if not text or ".." in text.split("/"):
-            raise AnnotationError(path, place, f"expected a video's name or path below the root, got {value!r}")
+        if not is_video_key(text):
+            raise AnnotationError(path, place, f"expected a video's name or path below the root, got {value!r:.80}")
         return text
 
     def _add(self, split: Split, name: str, clip: _Clip, captions: list[str], path: Path, place: str) -> int:

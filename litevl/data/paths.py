@@ -1,13 +1,14 @@
 """Where in a folder a video lies, whatever layout the dataset was unpacked in."""
 
+import errno
 import os
-import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from litevl.data.annotations import VIDEO_EXTENSIONS
 from litevl.data.feature_store import FeatureStore
 from litevl.data.video_index import VideoError
+from litevl.data.video_key import is_video_key
 
 SUBFOLDERS = (
     "",
@@ -29,6 +30,8 @@ SUBFOLDERS = (
     "msrvtt_data/MSRVTT_Videos",
 )
 """Looked through in this order."""
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
+"""What the system says of a folder that cannot be one of the videos'."""
 
 
 class VideoFolder:
@@ -67,6 +70,7 @@ class VideoFolder:
 
         Raises:
             ValueError: a key that is empty or would lead out of the root (absolute, or with `..`).
+            VideoError: a folder that it may be in cannot be listed.
         """
         for spelling in _spellings(key):
             for folder in SUBFOLDERS:
@@ -80,7 +84,7 @@ class VideoFolder:
 
         Raises:
             ValueError: as `find`.
-            VideoError: there is no such video.
+            VideoError: there is no such video, or a folder cannot be listed.
         """
         found = self.find(key)
         if found is None:
@@ -111,8 +115,13 @@ class VideoFolder:
                     for entry in entries:
                         if entry.is_file():
                             names.setdefault(_stem(entry.name), []).append(entry.name)
-            except (FileNotFoundError, NotADirectoryError):
-                pass
+            except PermissionError as error:
+                raise VideoError(
+                    self.root / folder, "the folder may not be listed (permission denied); change its permissions"
+                ) from error
+            except OSError as error:
+                if error.errno not in NOT_THERE:
+                    raise VideoError(self.root / folder, f"the folder cannot be listed: {error.strerror}") from error
             self._listings[folder] = names
         return self._listings[folder]
 
@@ -135,10 +144,9 @@ def _spellings(key: str | int) -> Iterator[str]:
         yield f"video{key}"
         return
     path = PurePosixPath(key.strip())
-    if not path.name or "\0" in key:
-        raise ValueError(f"expected a video's key, got {key!r}")
-    if path.is_absolute() or PureWindowsPath(key).drive or ".." in re.split(r"[/\\]", key):
-        raise ValueError(f"expected a video's key relative to its folder, got {key!r}, which leads out of it")
+    if not is_video_key(key):
+        out = ", which leads out of it" if path.name else ""
+        raise ValueError(f"expected a video's key relative to its folder, got {key!r:.80}{out}")
     yield str(path)
     if len(path.parts) > 1:
         yield path.name

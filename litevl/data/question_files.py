@@ -23,6 +23,7 @@ from litevl.data.annotations import (
     video_name,
 )
 from litevl.data.records import read_segment
+from litevl.data.video_key import is_video_key
 
 Dataset = Literal["msrvtt", "msvd", "activitynet", "own"]
 Format = Literal["original", "jsonl", "lavis", "singularity", "violet", "csv", "paired", "own"]
@@ -334,12 +335,12 @@ def _video(value: Any, path: Path, place: str, dataset: Dataset, root: Path) -> 
         name = video_name(text, path, place)
         if re.fullmatch("-[0-9]+", name):
             raise AnnotationError(path, place, f"expected a video's id, got {value!r}")
-        numbered = dataset in NUMBERED and re.fullmatch("[0-9]+", name)
+        numbered = dataset in NUMBERED and re.fullmatch("[0-9]{1,18}", name)
         return f"{NUMBERED[dataset]}{int(name)}" if numbered else name
     parts = Path(text)
     if parts.is_absolute() and parts.is_relative_to(root.absolute()):
         parts = parts.relative_to(root.absolute())
-    if not text or parts.is_absolute() or ".." in parts.parts or not parts.name:
-        raise AnnotationError(path, place, f"expected a video's path below {root}, got {text!r}")
     stem, dot, extension = parts.name.rpartition(".")
+    if not is_video_key(str(parts)) or (dot and not stem):
+        raise AnnotationError(path, place, f"expected a video's path below {root}, got {text!r:.80}")
     return (parts.with_name(stem) if dot and extension.lower() in VIDEO_EXTENSIONS else parts).as_posix()

@@ -66,7 +66,7 @@ def _is_lines(path: Path) -> bool:
         return False
     try:
         json.loads(first)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -95,8 +95,8 @@ def _seconds(value: Any, which: str, path: Path, place: str) -> float | None:
         return None
     try:
         seconds = float(need(value, (int, float, str), path, place, f"{which} in seconds"))
-    except ValueError:
+    except (ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise AnnotationError(path, place, f"expected {which} in seconds, as 12.5, got {value!r}")
+        raise AnnotationError(path, place, f"expected {which} in seconds, as 12.5, got {value!r:.80}")
     return seconds

@@ -215,7 +215,10 @@ def _listed(records: Records, path: Path) -> Iterator[tuple[str, Any, list[str],
         need(row, dict, path, place, "a row")
         video = row[pick_key(row, _video_keys(row), "a video", path, place)]
         text = row[pick_key(row, TEXT_KEYS, "a caption", path, place)]
-        yield place, video, _texts(text, path, place), row.get("annotation_id")
+        number = row.get("annotation_id")
+        if number is not None:
+            need(number, (int, str), path, place, "an annotation's id")
+        yield place, video, _texts(text, path, place), number
 
 
 def _video_keys(row: Any) -> tuple[str, ...]:

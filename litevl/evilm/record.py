@@ -11,7 +11,7 @@ from torch import Tensor
 
 from litevl.adapters.aside import file_aside
 from litevl.blip import CheckpointError
-from litevl.blip.checkpoint import name_some, require_finite
+from litevl.blip.checkpoint import name_some, require_finite, require_weights
 
 
 def write_text(path: Path, text: str) -> None:
@@ -36,7 +36,7 @@ def require_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], p
         path: their file.
 
     Raises:
-        CheckpointError: names those that are missing, unknown, of another shape or not finite.
+        CheckpointError: names those that are missing, unknown, of another shape or type, or not finite.
     """
     wrong = [
         f"{name}: expected {_shape(expected.get(name))}, got {_shape(tensors.get(name))}"
@@ -45,6 +45,7 @@ def require_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], p
     ]
     if wrong:
         raise CheckpointError(f"{path}: not the tensors of the sizes in the JSON file beside it: {name_some(wrong)}")
+    require_weights({name: tensors[name] for name, own in expected.items() if own.is_floating_point()}, str(path))
     require_finite(tensors, str(path))
 
 

@@ -390,6 +390,15 @@ class TestRefusals:
         save_file(tensors, folder / WEIGHTS_NAME)
         refused(model, folder, rf"{name}: expected \(4, 128\), got \(1, 128\)")
 
+    @pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64])
+    def test_numbers_that_a_copy_would_make_others(self, model, folder, dtype):
+        tensors = load_file(folder / WEIGHTS_NAME)
+        name = "vision_model.encoder.layers.0.time_embedding.weight"
+        tensors[name] = tensors[name].to(dtype)
+        save_file(tensors, folder / WEIGHTS_NAME)
+        named = str(dtype).removeprefix("torch.")
+        refused(model, folder, f"{name}: expected floating-point numbers, got {named}")
+
     @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
     def test_numbers_that_are_none(self, model, folder, value):
         tensors = load_file(folder / WEIGHTS_NAME)

@@ -12,6 +12,7 @@ WORDS = ("a", "red", "blue", "square", "circle", "moves", "left", "right", "to",
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS)
 ROWS = len(VOCABULARY) + 2
 DEC, ENC = len(VOCABULARY), len(VOCABULARY) + 1
+VISION_CLASS = "vision_model.embeddings.class_embedding"
 CLASSES = {
     "retrieval": "BlipForImageTextRetrieval",
     "vqa": "BlipForQuestionAnswering",

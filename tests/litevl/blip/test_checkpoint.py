@@ -1,5 +1,8 @@
 import argparse
+import json
 import pathlib
+import struct
+import zipfile
 
 import pytest
 import torch
@@ -99,3 +102,48 @@ def test_paths(tmp_path):
     (tmp_path / "weights.npz").write_bytes(b"PK")
     with pytest.raises(CheckpointError, match=r"ending in one of .pth.*got '.npz'"):
         read_tensors(tmp_path / "weights.npz")
+
+
+def test_a_packed_file_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    """Packed zeros are a thousandth of what they unpack to: a small download that fills the memory."""
+    torch.save({"weight": torch.zeros(1000, 1000)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "bomb.pth", "w") as bomb:
+        for entry in plain.infolist():
+            bomb.writestr(entry.filename, plain.read(entry), zipfile.ZIP_DEFLATED)
+    assert torch.load(tmp_path / "bomb.pth", weights_only=True)["weight"].shape == (1000, 1000), "torch would unpack it"
+    monkeypatch.setattr(torch, "load", lambda *args, **kwargs: pytest.fail("it was opened"))
+    with pytest.raises(CheckpointError, match=r"bomb\.pth: .*has [\d,]+ bytes and unpacks to 4,00\d,\d+"):
+        read_tensors(tmp_path / "bomb.pth")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.zeros(1).expand(10**12), "of 4,000,000,000,000 bytes, 4 in the file"),
+        (lambda: torch.empty(10**12, device="meta"), "without numbers"),
+        (lambda: torch.eye(3).to_sparse(), "sparse"),
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_tensor_that_is_larger_than_its_file_or_no_plain_one(tmp_path, make, message, zipped):
+    torch.save({"whole": torch.ones(3), "huge": make()}, tmp_path / "odd.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match=rf"odd\.pth: expected plain tensors .*got 1 others: huge \({message}"):
+        read_tensors(tmp_path / "odd.pth")
+
+
+def test_tensors_that_share_their_numbers_are_plain(tmp_path):
+    table = torch.randn(6, 2)
+    state = {"table": table, "tied": table, "turned": table.T, "part": table[2:4], "ids": torch.arange(6).expand(1, -1)}
+    torch.save(state, tmp_path / "shared.pth")
+    assert {name: tensor.tolist() for name, tensor in read_tensors(tmp_path / "shared.pth").items()} == {
+        name: tensor.tolist() for name, tensor in state.items()
+    }
+
+
+@pytest.mark.parametrize("shape", [[10**9, 10**9], [2**40, 2**40], [-1], [0.5], "all", None])
+def test_a_header_that_claims_what_the_file_does_not_hold(tmp_path, shape):
+    entry = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4]}
+    header = json.dumps({"weight": entry}).encode()
+    (tmp_path / "bomb.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(CheckpointError, match=r"bomb\.safetensors: expected a whole safetensors file"):
+        read_tensors(tmp_path / "bomb.safetensors")

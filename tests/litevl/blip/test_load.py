@@ -377,3 +377,100 @@ def test_old_transformers_is_named(monkeypatch):
     monkeypatch.setattr(transformers, "__version__", "4.26.1")
     with pytest.raises(RuntimeError, match=r"needs transformers 5.0 or newer, found 4.26.1"):
         load_blip("embedded")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64])
+def test_weights_that_are_no_floating_point_numbers_are_not_cast(small, tmp_path, dtype):
+    """A quantised model's int8 would become weights up to 127."""
+    path = small.write_original(tmp_path, small.small_blip())
+    state = torch.load(path, weights_only=True)["model"]
+    torch.save({**state, "itm_head.weight": state["itm_head.weight"].to(dtype)}, path)
+    named = str(dtype).removeprefix("torch.")
+    with pytest.raises(CheckpointError, match=rf"got 1 of \d+ in another type: itm_head.weight \({named}\)"):
+        load_blip(path)
+
+
+@pytest.mark.parametrize("layer", ["999999999", "3", "2"])
+def test_a_layer_that_is_only_a_name_builds_nothing(small, tmp_path, layer):
+    path = small.write_original(
+        tmp_path, small.small_blip(), **{f"visual_encoder.blocks.{layer}.norm1.bias": torch.zeros(1)}
+    )
+    with pytest.raises(
+        CheckpointError, match=r"layers vision_model\.encoder\.layers\.0, 1, 2 \.\.\. without a gap|are missing"
+    ):
+        load_blip(path)
+
+
+@pytest.mark.parametrize("part", ["vision_config", "text_config"])
+@pytest.mark.parametrize("layers", [10**9, 1])
+def test_a_config_with_other_layers_than_the_weights_builds_nothing(small, tmp_path, part, layers):
+    folder = small.write_folder(tmp_path, small.small_blip())
+    config = json.loads((folder / "config.json").read_text())
+    config[part]["num_hidden_layers"] = layers
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        CheckpointError, match=rf"expected the {layers} layers of {part} in config.json, the weights have 2"
+    ):
+        load_blip(folder)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"hidden_size": "64"}, {"hidden_size": 2**62}, {"patch_size": 0}, {"num_attention_heads": 0}]
+)
+def test_a_config_that_is_no_blips_is_named(small, tmp_path, sizes):
+    folder = small.write_folder(tmp_path, small.small_blip())
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"] |= sizes
+    (folder / "config.json").write_text(json.dumps(config))
+    if sizes == {"num_attention_heads": 0}:
+        assert load_blip(folder).load_report.notes == (
+            "vision_config: 0 heads in the folder's config, 1 used (head width 64)",
+        )
+        return
+    with pytest.raises(CheckpointError, match=r"expected the (sizes of a|shapes of the config)"):
+        load_blip(folder)
+
+
+@pytest.mark.parametrize(
+    "shard", ["../secret.safetensors", "/etc/weights.bin", "..", "", "a\\b.bin", "a\0.bin", 7, None]
+)
+def test_shards_lie_beside_their_index(small, tmp_path, shard):
+    folder = small.write_folder(tmp_path / "blip", small.small_blip())
+    (folder / "model.safetensors").rename(tmp_path / "secret.safetensors")
+    index = folder / "model.safetensors.index.json"
+    for content in ({"weight_map": {"itm_head.weight": shard}}, {"weight_map": [shard]}, {}, {"weight_map": {}}):
+        index.write_text(json.dumps(content))
+        with pytest.raises(
+            CheckpointError, match=r"index\.json: expected weight_map with the names of files beside it"
+        ):
+            load_blip(folder)
+
+
+def test_a_weight_in_two_shards_or_under_two_names_is_refused(small, tmp_path):
+    folder = small.write_folder(tmp_path / "twice", small.small_blip())
+    weights = (folder / "model.safetensors").read_bytes()
+    for name in "ab":
+        (folder / f"{name}.safetensors").write_bytes(weights)
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": {"itm_head.weight": "a.safetensors", "itm_head.bias": "b.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=r"b\.safetensors: expected each weight once, other shards hold itm_head"):
+        load_blip(folder)
+    model = small.small_blip()
+    path = small.write_original(tmp_path, model, **{small.VISION_CLASS: model.state_dict()[small.VISION_CLASS]})
+    with pytest.raises(CheckpointError, match=rf"expected each weight once, got {small.VISION_CLASS} under two names"):
+        load_blip(path)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"model": 3}', '{"added_tokens_decoder": 7, "model": {"type": "BPE"}}', "\udcff"]
+)
+def test_a_damaged_tokenizer_is_named(small, tmp_path, name, content):
+    folder = small.write_folder(tmp_path, small.small_blip())
+    load_blip(folder).tokenizer.save_pretrained(folder)
+    (folder / name).write_text(content, errors="surrogateescape")
+    with pytest.raises(
+        CheckpointError, match=r"expected BERT's tokenizer in tokenizer\.json and tokenizer_config\.json"
+    ):
+        load_blip(folder)
