@@ -5,7 +5,6 @@ import io
 import json
 import math
 import os
-import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from litevl.data.video_key import is_text, is_video_key
 
 VIDEO_EXTENSIONS = ("mp4", "webm", "mkv", "avi", "mov", "m4v", "mpg", "mpeg", "3gp", "flv", "wmv", "gif")
 """In the order in which they are tried; the first five are those of the datasets' own releases."""
+LONGEST = csv.field_size_limit()
+"""Characters of a field: more is a file that lost its line ends or quotes. Python's own limit in CSV (131,072)."""
 
 
 class AnnotationError(Exception):
@@ -191,59 +192,25 @@ def read_csv(path: Path, columns: tuple[str, ...], delimiter: str = ",") -> Iter
                 )
             yield place, row
     except csv.Error as error:
-        raise AnnotationError(path, f"line {reader.line_num}", f"expected CSV: {error}") from error
-
-
-def read_caption_indices(path: Path) -> dict[str, int]:
-    """Read a pickled {video id: caption index} without running anything that the pickle asks for.
-
-    Raises:
-        AnnotationError: the pickle names any class or function, or holds something else.
-    """
-    content = read_pickle(path, "use MSRVTT_JSFUSION_test.csv instead")
-    plain = isinstance(content, dict) and all(
-        isinstance(key, str) and type(value) is int and value >= 0 for key, value in content.items()
-    )
-    if not plain:
-        raise AnnotationError(path, "", "expected {video id: caption index}; use MSRVTT_JSFUSION_test.csv instead")
-    return content
-
-
-def read_pickle(path: Path, advice: str) -> Any:
-    """The numbers, texts, lists and dicts of a pickle, without running anything that it asks for.
-
-    Args:
-        path: the file; of Python 2 or 3.
-        advice: what to do where it can't be read.
-
-    Raises:
-        AnnotationError: damaged, or it names any class or function.
-    """
-    try:
-        return _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="utf-8").load()
-    except Exception as error:
-        raise AnnotationError(path, "", f"expected a pickle of a plain dict: {error}; {advice}") from error
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Numbers, texts, lists and dicts need no globals; everything that could run code does."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")
+        # The inner reader has counted the line that is wrong, the outer one those before it.
+        raise AnnotationError(path, f"line {reader.reader.line_num}", f"expected CSV: {error}") from error
 
 
 def need(value: Any, kind: type | tuple[type, ...], path: Path, place: str, what: str) -> Any:
     """`value` if it is of `kind`, else an error that says what was expected.
 
     Raises:
-        AnnotationError: it is of another kind, or a text that can't be written.
+        AnnotationError: it is of another kind, or a text that is too long or can't be written.
     """
     if not isinstance(value, kind) or isinstance(value, bool):
         names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
         raise AnnotationError(path, place, f"expected {what} as {names}, got {value!r:.80}")
+    if isinstance(value, str) and len(value) > LONGEST:
+        wanted = f"at most {LONGEST:,} characters for {what.rstrip(',')}"
+        raise AnnotationError(path, place, f"expected {wanted}, got {len(value):,}: {value!r:.40}")
     if isinstance(value, str) and not is_text(value):
         raise AnnotationError(
-            path, place, f"expected {what} of whole characters, got half of a surrogate pair in {value!r:.80}"
+            path, place, f"expected whole characters in {what.rstrip(',')}, got half of a pair in {value!r:.80}"
         )
     return value
 

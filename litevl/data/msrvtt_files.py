@@ -16,13 +16,13 @@ from litevl.data.annotations import (
     caption_texts,
     grouped,
     need,
-    read_caption_indices,
     read_csv,
     read_json,
     read_json_lines,
     read_text,
     video_name,
 )
+from litevl.data.plain_pickle import read_caption_indices
 
 Format = Literal["original", "clip4clip", "frozen", "jsonl", "lavis", "singularity", "hf", "violet"]
 Content = Literal["pool", "ids", "captioned", "picks"]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from litevl.data.annotations import AnnotationError, need, read_json, read_pickle, read_text, video_name
+from litevl.data.annotations import AnnotationError, need, read_json, read_text, video_name
+from litevl.data.plain_pickle import read_pickle
 from litevl.data.records import TABLES, TEXT_KEYS, VIDEO_KEYS, Records, pick_key, read_records
 
 Schema = Literal["original", "clip4clip", "xpool", "jsonl", "lavis", "singularity", "testa"]

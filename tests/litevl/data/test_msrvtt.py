@@ -1,13 +1,18 @@
 """Every form of MSR-VTT's annotations, made up small, and the real lists where they are at hand."""
 
+import csv
+import io
 import json
 import os
 import pickle
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from litevl.data.annotations import AnnotationError, read_caption_indices
+from litevl.data.annotations import AnnotationError
 from litevl.data.msrvtt import load_msrvtt
+from litevl.data.plain_pickle import read_caption_indices
 
 TRAIN, VAL, TEST = ["video0", "video1", "video2"], ["video3"], ["video4", "video5"]
 ALL = [*TRAIN, *VAL, *TEST]
@@ -338,3 +343,46 @@ def test_the_real_lists(shared_data, tmp_path):
     data = load_msrvtt(write(tmp_path, {"MSRVTT_data.json": content}), "9k", "1k-A")
     assert len(data.train) == 9000
     assert not any("test 1k-A has" in note for note in data.notes)
+
+
+texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40).filter(lambda text: text.strip())
+pools = st.dictionaries(st.integers(0, 9999).map("video{}".format), st.lists(texts, min_size=1, max_size=3), min_size=2)
+
+
+@given(pools, st.randoms())
+@settings(max_examples=25, deadline=None)
+def test_what_is_written_in_any_form_is_what_is_read(tmp_path_factory, said, random):
+    """Whatever characters captions have: commas, quotes, line ends, those that look like line ends, other scripts."""
+    train, test = {**said}, {}
+    for video in random.sample(sorted(said), random.randint(1, len(said) - 1)):
+        test[video] = train.pop(video)[:1]
+    split_rows = {
+        split: [(video, text) for video in videos for text in videos[video]]
+        for split, videos in (("train", train), ("test", test))
+    }
+    table = io.StringIO()
+    header = ("key", "vid_key", "video_id", "sentence")
+    csv.writer(table).writerows([header, *((0, 0, *row) for row in split_rows["test"])])
+    asked = [{"video_id": v, "caption": text} for each in split_rows.values() for v, text in each]
+    listed = [{"video_id": v, "split": "train" if v in train else "test"} for v in {**train, **test}]
+    forms = {
+        "clip4clip": {
+            "MSRVTT_data.json": {"videos": listed, "sentences": asked},
+            "MSRVTT_train.9k.csv": ids(train, "video_id\n"),
+            "MSRVTT_JSFUSION_test.csv": table.getvalue(),
+        },
+        "jsonl": {
+            f"{split}.jsonl": lines({"clip_name": v, "caption": text} for v, text in each)
+            for split, each in split_rows.items()
+        },
+        "lavis": {
+            f"retrieval_{split}.json": [{"video": f"{v}.mp4", "caption": text} for v, text in each]
+            for split, each in split_rows.items()
+        },
+    }
+    for schema, files in forms.items():
+        data = load_msrvtt(write(tmp_path_factory.mktemp(schema), files), "9k", "1k-A")
+        assert data.schema == schema
+        for split, videos in ((data.train, train), (data.test, test)):
+            read = {video.video_id: video.captions for video in split}
+            assert read == {video: tuple(text.strip() for text in videos[video]) for video in videos}

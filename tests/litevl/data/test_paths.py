@@ -1,6 +1,10 @@
+import os
 import time
+from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from litevl.data.paths import VideoFolder, resolve_video
 from litevl.data.video_index import VideoError
@@ -101,3 +105,64 @@ def test_ten_thousand_keys_are_quick(tmp_path):
     start = time.perf_counter()
     assert all(folder.find(f"video{number}") for number in range(10_000))
     assert time.perf_counter() - start < 5  # 0.2 s measured; a stat for each place and extension takes far longer
+
+
+pieces = [
+    "..",
+    ".",
+    "/",
+    "\\",
+    "a",
+    "video1",
+    ".mp4",
+    "videos",
+    "C:",
+    "~",
+    " ",
+    "\0",
+    "\ud800",
+    "\n",
+    "x" * 300,
+    "link",
+]
+
+
+@given(st.text() | st.lists(st.sampled_from(pieces)).map("".join) | st.integers())
+@settings(deadline=None)
+@example("videos/video1")
+@example("link/video1.mp4")
+@example("a/" + "b/" * 3000)
+def test_no_key_leads_out_of_the_root(tmp_path_factory, key):
+    """Whatever an annotation says: no folder outside is listed, and no file outside is given."""
+    outside = tmp_path_factory.mktemp("outside")
+    root = outside / "root"
+    touch(outside, "video1.mp4", "a.mp4", "videos/video1.mp4", "root/video1.mp4", "root/videos/a.mp4")
+    (root / "link").symlink_to(root / "videos")
+    listed = []
+    os_scandir = os.scandir
+
+    def scandir(folder):
+        listed.append(folder)
+        return os_scandir(folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        try:
+            found = VideoFolder(root).find(key)
+        except ValueError as error:
+            assert "expected a video's key" in str(error)  # noqa: PT017 - or nothing is raised
+            found = None
+    for path in [*listed, *([] if found is None else [found])]:
+        assert Path(os.path.abspath(path)).is_relative_to(root)
+    assert found is None or found.is_file()
+
+
+def test_a_folder_that_may_not_be_listed_is_named(tmp_path, monkeypatch):
+    touch(tmp_path, "videos/video1.mp4")
+
+    def scandir(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(VideoError, match=r"the folder may not be listed \(permission denied\)"):
+        resolve_video(tmp_path, "video1")
