@@ -22,6 +22,7 @@ from litevl.data.coverage import (
     apply_policy,
     find_bad_videos,
 )
+from litevl.data.decoding_process import DecodingProcess, decodes_apart
 from litevl.data.frame_store import FrameStore
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig, resize_frames
@@ -46,6 +47,9 @@ __all__ = [
     "collate_videos",
     "find_bad_videos",
 ]
+
+STORING = 30
+"""Times as long may it take to decode all of a video into a frame store as to decode a clip."""
 
 
 class VideoItem(TypedDict):
@@ -113,12 +117,16 @@ class ClipReader:
         self._folder = root if isinstance(root, VideoFolder) else VideoFolder(root)
         self._num_frames, self._size = num_frames, preprocess.image_size
         self._decoder, self._sampling, self._policy = decoder, sampling, on_bad_video
-        kept = self._folder.frame_store
+        kept, seconds = self._folder.frame_store, self._folder.decode_timeout
         self._store = None if kept is None else FrameStore(kept, self._size, decoder)
         self._features, self._per_segment = self._folder.features, per_segment
+        self._seconds = seconds if kept is None else seconds * STORING
+        self._apart: DecodingProcess | None = None
 
     def read(self, video: VideoSource, rng: np.random.Generator | None) -> tuple[Tensor, str | None]:
         """Pixels (or features, where they are stored) and None, or, where bad videos are skipped, none and the reason.
+
+        In a worker the pixels are decoded by another process, which `rng` is copied to: nothing is drawn from it later.
 
         Args:
             video: which one.
@@ -140,9 +148,24 @@ class ClipReader:
     def _pixels(
         self, path: Path, video: VideoSource, num_frames: int, sampling: Sampling, rng: np.random.Generator | None
     ) -> Tensor:
+        if self._apart is None and self._seconds and decodes_apart():
+            largest = (self._num_frames * (self._per_segment or 1), 3, self._size, self._size)
+            self._apart = DecodingProcess(self._decode, largest, self._seconds)
+        decode = self._apart or self._decode
+        return decode(path, num_frames, sampling, rng, video.start, video.end)
+
+    def _decode(
+        self,
+        path: Path,
+        num_frames: int,
+        sampling: Sampling,
+        rng: np.random.Generator | None,
+        start: float | None,
+        end: float | None,
+    ) -> Tensor:
         if self._store is not None:
-            return self._store.read(path, num_frames, sampling, rng, video.start, video.end)
-        frames = read_frames(path, num_frames, sampling, self._decoder, rng, start=video.start, end=video.end)
+            return self._store.read(path, num_frames, sampling, rng, start, end)
+        frames = read_frames(path, num_frames, sampling, self._decoder, rng, start=start, end=end)
         return resize_frames(frames, self._size)
 
 

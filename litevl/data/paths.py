@@ -1,6 +1,7 @@
 """Where in a folder a video lies, whatever layout the dataset was unpacked in."""
 
 import errno
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,8 @@ SUBFOLDERS = (
     "msrvtt_data/MSRVTT_Videos",
 )
 """Looked through in this order."""
+DECODE_TIMEOUT = 120.0
+"""A clip takes milliseconds, on a slow network or of a file of hours perhaps seconds."""
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 """What the system says of a folder that cannot be one of the videos'."""
 
@@ -41,9 +44,11 @@ class VideoFolder:
         root: the folder.
         frame_store: where the videos' decoded frames are kept, if they are; see `litevl.data.frame_store`.
         features: what is read in place of frames, if anything is; see `litevl.data.feature_store`.
+        decode_timeout: seconds that a worker's decoder may take for a clip; 0 for no limit.
 
     Raises:
         FileNotFoundError: there is no such folder.
+        ValueError: a limit that is none.
     """
 
     def __init__(
@@ -51,15 +56,19 @@ class VideoFolder:
         root: str | os.PathLike[str],
         frame_store: str | os.PathLike[str] | None = None,
         features: FeatureStore | None = None,
+        decode_timeout: float = DECODE_TIMEOUT,
     ):
+        if not 0 <= decode_timeout < math.inf:
+            raise ValueError(f"expected decode_timeout in seconds, 0 for no limit, got {decode_timeout}")
         self.root, self.frame_store, self.features = Path(root), frame_store, features
+        self.decode_timeout = decode_timeout
         if not self.root.is_dir():
             raise FileNotFoundError(f"expected a folder of videos, got {self.root}, which is not one")
         self._listings: dict[str, dict[str, list[str]]] = {}
 
     def reading(self, features: FeatureStore) -> "VideoFolder":
         """The same folder, of whose videos stored features are read in place of frames."""
-        return VideoFolder(self.root, self.frame_store, features)
+        return VideoFolder(self.root, self.frame_store, features, self.decode_timeout)
 
     def find(self, key: str | int) -> Path | None:
         """The video's file, or None.

@@ -13,7 +13,7 @@ from .answers import AnswerList
 from .coverage import BadVideoPolicy, Coverage, apply_policy, find_bad_videos
 from .digest import digest_of
 from .feature_store import Precision
-from .paths import VideoFolder
+from .paths import DECODE_TIMEOUT, VideoFolder
 from .question_dataset import QuestionedVideo, by_video
 from .question_files import Dataset, Format, VideoQuestion
 from .questions import QuestionData, load_questions
@@ -59,6 +59,9 @@ class QuestionDataConfig:
     """Decode one frame of every video before the run; without it only missing files are found beforehand."""
     workers: int | None = None
     """Processes that decode training clips; by default the cores of this process but one, without a GPU 2."""
+    decode_timeout: float = DECODE_TIMEOUT
+    """Seconds that a worker's decoder may take for a clip before it is stopped, and the video counts as one that can't
+    be read; 0 lets it hang. On Linux; with --data.workers 0 nothing can stop it."""
     frame_store: Path | None = None
     """A folder to keep all decoded frames in, resized (150 kB for each of 224 pixels): every epoch after the first, and
     every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit.
@@ -153,7 +156,7 @@ def load_question_data(
     assert root is not None
     videos = config.videos or corpus or root
     found = load_questions(root, config.dataset, config.schema, training=answers is None, videos=videos)
-    folder = VideoFolder(videos, config.frame_store)
+    folder = VideoFolder(videos, config.frame_store, decode_timeout=config.decode_timeout)
     questions: dict[Split, tuple[VideoQuestion, ...]] = {"train": found.train, "val": found.val, "test": found.test}
     splits: dict[Split, tuple[QuestionedVideo, ...]] = {}
     coverage: dict[Split, Coverage] = {}

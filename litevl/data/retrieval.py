@@ -101,7 +101,9 @@ def load_retrieval_data(
     root = asked.root
     assert root is not None
     found = find_set(asked, root, training=training)
-    folder = VideoFolder(root if asked.videos is None else asked.videos, config.frame_store)
+    folder = VideoFolder(
+        root if asked.videos is None else asked.videos, config.frame_store, decode_timeout=config.decode_timeout
+    )
     splits: dict[Split, tuple[VideoCaptions, ...]] = {}
     coverage: dict[Split, Coverage] = {}
     named: tuple[tuple[Split, Sequence[VideoCaptions]], ...] = (

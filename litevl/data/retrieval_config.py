@@ -13,7 +13,7 @@ from .feature_store import Precision
 from .msrvtt import CAPTION_MODES, Format, TestSplit, TrainSplit, load_msrvtt
 from .msvd import MSVD, load_msvd
 from .own import load_own
-from .paths import VideoFolder
+from .paths import DECODE_TIMEOUT, VideoFolder
 from .retrieval_set import CaptionMode, RetrievalSet, refuse_other_mode
 from .sampling import Sampling, check_per_segment
 from .split_files import DATASETS, Schema
@@ -75,6 +75,9 @@ class RetrievalDataConfig:
     """Decode one frame of every video before the run; without it only missing files are found beforehand."""
     workers: int | None = None
     """Processes that decode training clips; by default the cores of this process but one, without a GPU 2."""
+    decode_timeout: float = DECODE_TIMEOUT
+    """Seconds that a worker's decoder may take for a clip before it is stopped, and the video counts as one that can't
+    be read; 0 lets it hang. On Linux; with --data.workers 0 nothing can stop it."""
     frame_store: Path | None = None
     """A folder to keep all decoded frames in, resized (150 kB for each of 224 pixels): every epoch after the first, and
     every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit.

@@ -18,7 +18,7 @@ from .lock import FolderLock
 Config = TypeVar("Config")
 Own = TypeVar("Own", bound="RunFolder")
 NEUTRAL = (
-    *("data.frame_store", "data.workers", "evaluation.workers"),
+    *("data.decode_timeout", "data.frame_store", "data.workers", "evaluation.workers"),
     *("training.save_every", "training.timeout"),
 )
 """Settings that leave every result as it is: a run may be resumed, or taken for finished, with others of these."""
