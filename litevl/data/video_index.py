@@ -192,10 +192,8 @@ def _from_packets(
     keys = sorted((packet.time, packet.seek) for packet in video if packet.key)
     # FFmpeg searches MP4 and Matroska by presentation times, fragments and FLV by decoding times. Its decoding time
     # leads to every key frame, but in the first two to the one before, a whole GOP too early.
-    following = [seek for _, seek in keys[1:]]
-    key_seek = [
-        max(seek, min(time, after - 1)) for (time, seek), after in zip(keys, [*following, math.inf], strict=True)
-    ]
+    following = [*(seek for _, seek in keys[1:]), math.inf][: len(keys)]
+    key_seek = [max(seek, min(time, after - 1)) for (time, seek), after in zip(keys, following, strict=True)]
     open_gop, last_key = False, video[0].time
     for packet in video[1:]:
         if packet.key:

@@ -95,13 +95,19 @@ def _captions(root: Path, dataset: Dataset, asked: Asked) -> Candidate:
         try:
             found = find_set(config, root, training=training)
         except (AnnotationError, ValueError) as error:
-            problem = problem or error
+            # What is damaged tells more than that other splits would need other files.
+            if problem is None or (_is_missing(problem) and not _is_missing(error)):
+                problem = error
             continue
         if dataset == "own" and asked.caption_mode is None:
             single = all(len(video.captions) == 1 for video in (*found.val, *found.test))
             found = replace(found, caption_mode="one" if single else "many")
         return Candidate("captions", dataset, found, None if training == asked.training else problem)
     return Candidate("captions", dataset, None, problem)
+
+
+def _is_missing(problem: Exception) -> bool:
+    return isinstance(problem, MissingAnnotationsError)
 
 
 def _configs(dataset: Dataset, asked: Asked) -> Iterator[tuple[RetrievalDataConfig, bool]]:

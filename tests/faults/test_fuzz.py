@@ -8,9 +8,11 @@ import json
 import os
 import random
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,17 @@ from typing import Any
 import pytest
 import torch
 from annotation_folders import FORMS, loader, write_form
-from mutations import mutate_file, mutated_value
+from mutations import mutate_file, mutated_bytes, mutated_value
+from numbered_videos import READ
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from litevl.adapters import AdapterLoadError, LiteVLConfig, load_adapters, plug, plugged_state, save_adapters
 from litevl.blip import CheckpointError, load_blip
 from litevl.data.annotations import AnnotationError
+from litevl.data.decoding_process import DecodingProcess
+from litevl.data.preprocess import resize_frames
+from litevl.data.video import VideoError, read_frames
 from litevl.evilm.files import EMBEDDED as EMBEDDED_EVILM
 from litevl.evilm.files import load_evilm
 
@@ -92,6 +98,27 @@ def test_annotations(name, tmp_path):
             assert ".." not in key.split("/"), folder
             assert not Path(key).is_absolute(), folder
             f"{key} {row}".encode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a decoder that crashes would take the test with it")
+@pytest.mark.parametrize("kind", [kind for kind, (_, make) in READ.items() if make is not None])
+def test_videos(kind, tmp_path):
+    """Read or refused; by a process of its own, so that a decoder that hangs or crashes is an error too."""
+
+    def decode(path: Path) -> Tensor:
+        return resize_frames(read_frames(path, 3), 16)
+
+    ending, make = READ[kind]
+    assert make is not None
+    whole = make(tmp_path / f"whole.{ending}", 5)
+    decoder = DecodingProcess(decode, (3, 3, 16, 16), 30.0)
+    for rng, folder in cases(kind, tmp_path, 40):
+        folder.mkdir()
+        path = folder / whole.name
+        path.write_bytes(mutated_bytes(whole.read_bytes(), rng))
+        with suppress(VideoError):
+            decoder(path)
+    decoder.close()
 
 
 @pytest.fixture(scope="module")

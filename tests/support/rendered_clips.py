@@ -1,6 +1,7 @@
 """Clips rendered with PyAV, the number of each frame coded in its picture."""
 
 import struct
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,10 @@ def render(
     milliseconds: list[int] | None = None,
     container: dict[str, str] | None = None,
     colorspace: int | None = None,
+    numbers: Sequence[int] | None = None,
+    upside_down: bool = False,
 ) -> Path:
-    """Write a clip of `frames` pictures at 25 frames a second, or at the times given."""
+    """Write a clip of `frames` pictures at 25 frames a second, or at the times given, of 0, 1 ... or `numbers`."""
     with av.open(str(path), "w", options=container or {}) as file:
         stream: Any = file.add_stream(codec, rate=25, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
@@ -48,7 +51,9 @@ def render(
         if milliseconds:
             stream.codec_context.time_base = Fraction(1, 1000)
         for place in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(place, height, width), "rgb24")
+            image = picture(place if numbers is None else numbers[place], height, width)
+            image = np.ascontiguousarray(image[::-1, ::-1]) if upside_down else image
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
             if colorspace is not None:
                 frame = frame.reformat(format=pixels, dst_colorspace=colorspace)
             frame.pts = milliseconds[place] if milliseconds else place

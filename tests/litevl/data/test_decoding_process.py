@@ -1,0 +1,205 @@
+"""A process that decodes for another: what it gives, and what becomes of one that hangs, crashes, leaks or is left."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from rendered_clips import render
+
+from litevl.data import decoding_process
+from litevl.data.annotations import VideoCaptions
+from litevl.data.dataset import VideoDataset, collate_videos
+from litevl.data.decoding_process import DecodingProcess, decodes_apart
+from litevl.data.loader import clip_loader
+from litevl.data.paths import VideoFolder
+from litevl.data.preprocess import PreprocessConfig, resize_frames
+from litevl.data.video import VideoError, read_frames
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers decode by themselves elsewhere")
+SHAPE = (2, 3, 4, 4)
+KEPT: list[torch.Tensor] = []
+PATH = Path("a.mp4")
+
+
+def hang_in_c(path, *rest):
+    """As a decoder that waits for what never comes, with Python locked: no thread and no signal handler would run."""
+    ctypes.PyDLL(None).pause()
+
+
+def made(path, value, *rest):
+    return torch.full(SHAPE, value, dtype=torch.uint8)
+
+
+@pytest.fixture
+def process():
+    started = []
+
+    def start(decode, seconds=30.0):
+        started.append(DecodingProcess(decode, SHAPE, seconds))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_clip_is_its_own_and_comes_from_another_process(process):
+    decoder = process(lambda path, value: made(path, value if value else os.getpid() % 251))
+    one, other, number = decoder(PATH, 7), decoder(PATH, 9), decoder(PATH, 0)
+    assert (one == 7).all()
+    assert (other == 9).all()
+    assert (number == decoder._pid % 251).all()
+    assert decoder._pid != os.getpid()
+
+
+def test_what_it_raises_is_raised_here(process):
+    def decode(path, error):
+        raise error
+
+    decoder = process(decode)
+    with pytest.raises(VideoError, match=r"a\.mp4: cut short") as caught:
+        decoder(PATH, VideoError(PATH, "cut short"))
+    assert caught.value.path == PATH
+    pid = decoder._pid
+    with pytest.raises(ImportError, match="no decord"):
+        decoder(PATH, ImportError("no decord"))
+    assert decoder._pid == pid
+
+
+def test_one_that_hangs_is_stopped_and_the_next_clip_comes(process):
+    decoder = process(lambda path, value: made(path, value) if value else hang_in_c(path), 0.5)
+    assert (decoder(PATH, 3) == 3).all()
+    pid = decoder._pid
+    with pytest.raises(VideoError, match=r"a\.mp4: decoding it was stopped after 0\.5 seconds.*--data\.decode-timeout"):
+        decoder(PATH, 0)
+    assert gone(pid)
+    assert (decoder(PATH, 4) == 4).all()
+
+
+@pytest.mark.parametrize(
+    ("crash", "message"),
+    [
+        (os.abort, "SIGABRT"),
+        (partial(ctypes.string_at, 0), "SIGSEGV"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "SIGKILL"),
+        (partial(os._exit, 3), "exit status 3"),
+    ],
+)
+def test_one_that_crashes_is_named_and_the_next_clip_comes(process, crash, message):
+    decoder = process(lambda path, value: made(path, value) if value else crash())
+    with pytest.raises(VideoError, match=rf"a\.mp4: the decoder crashed on it \({message}\)"):
+        decoder(PATH, 0)
+    assert (decoder(PATH, 4) == 4).all()
+
+
+def test_one_that_ends_between_two_clips_is_no_files_fault(process):
+    decoder = process(made)
+    decoder(PATH, 1)
+    os.kill(decoder._pid, signal.SIGKILL)
+    while not decoder._pipe.poll(0.01):
+        pass
+    assert (decoder(PATH, 2) == 2).all()
+
+
+def test_one_that_leaks_is_replaced(process, monkeypatch):
+    monkeypatch.setattr(decoding_process, "GROWTH", 30 << 20)
+
+    def leak(path, value):
+        KEPT.append(torch.ones(10 << 20, dtype=torch.uint8))
+        return made(path, value)
+
+    decoder, pids, sizes = process(leak), set(), []
+    for value in range(12):
+        assert (decoder(PATH, value) == value).all()
+        if decoder._pid is not None:
+            pids.add(decoder._pid)
+            sizes.append(psutil.Process(decoder._pid).memory_info().rss)
+    assert len(pids) >= 3
+    assert max(sizes) - min(sizes) < 60 << 20
+
+
+def test_it_ends_with_its_worker_whatever_it_does(process, tmp_path):
+    def work(connection):
+        decoder = DecodingProcess(lambda path, value: made(path, value) if value else hang_in_c(path), SHAPE, 60.0)
+        decoder(PATH, 1)
+        connection.send(decoder._pid)
+        decoder(PATH, 0)
+
+    ours, theirs = multiprocessing.Pipe()
+    worker = multiprocessing.get_context("fork").Process(target=work, args=(theirs,))
+    worker.start()
+    theirs.close()
+    pid = ours.recv()
+    time.sleep(0.2)
+    worker.kill()
+    worker.join()
+    deadline = time.monotonic() + 10
+    while not gone(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert gone(pid)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    for name in "abc":
+        render(tmp_path / f"{name}.mp4", 8, 32, 48)
+    videos = [VideoCaptions(name, ("x",)) for name in "abc"]
+    return lambda **folder: VideoDataset(videos, VideoFolder(tmp_path, **folder), 2, PreprocessConfig(16))
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_give_the_same_clips_by_it_and_by_themselves(dataset, context):
+    assert not decodes_apart()
+    expected = torch.stack([dataset()[place]["frames"] for place in range(3)])
+    for seconds in (0.0, 30.0):
+        loader = clip_loader(
+            dataset(decode_timeout=seconds),
+            collate_videos,
+            1,
+            torch.device("cpu"),
+            persistent=False,
+            batch_size=3,
+            multiprocessing_context=context,
+        )
+        (batch,) = loader
+        assert torch.equal(batch["frames"], expected)
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_a_limit_that_is_none(dataset, seconds):
+    with pytest.raises(ValueError, match="decode_timeout in seconds, 0 for no limit"):
+        dataset(decode_timeout=seconds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", ["auto", "pyav"])
+def test_memory_stays_flat_over_5000_clips(tmp_path, decoder):
+    """Of the decoders that ship. The process that decoded the first clip decodes the last."""
+    path = render(tmp_path / "a.mp4", 4, 32, 48, options={"preset": "ultrafast"})
+    reader = DecodingProcess(lambda path: resize_frames(read_frames(path, 2, decoder=decoder), 4), SHAPE, 60.0)
+    try:
+        sizes = []
+        for count in range(5000):
+            reader(path)
+            if count % 500 == 499:
+                sizes.append(psutil.Process(reader._pid).memory_info().rss)
+                pids = {reader._pid}
+        assert pids == {reader._pid}
+        assert sizes[-1] - sizes[0] < 8 << 20, sizes
+    finally:
+        reader.close()
