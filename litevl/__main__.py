@@ -14,6 +14,11 @@ from litevl import commands
 COMMANDS: dict[str, Callable[..., int]] = {
     "validate": commands.validate,
     "prepare": commands.prepare,
+    "encode": commands.encode,
+    "index": commands.index,
+    "search": commands.search,
+    "ask": commands.ask,
+    "caption": commands.caption,
     "compare": commands.compare,
 }
 

@@ -6,7 +6,10 @@ needs them are imported inside the function.
 """
 
 from litevl.commands.compare import compare
+from litevl.commands.index import encode, index
 from litevl.commands.prepare import prepare
+from litevl.commands.say import ask, caption
+from litevl.commands.search import search
 from litevl.commands.validate import validate
 
-__all__ = ["compare", "prepare", "validate"]
+__all__ = ["ask", "caption", "compare", "encode", "index", "prepare", "search", "validate"]

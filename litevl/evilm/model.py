@@ -171,6 +171,10 @@ class EViLM(nn.Module):
         parts = torch.arange(len(text), device=place.device).split(pair_batch)
         return torch.cat([self.match_pairs(text[some], video[place[some]]) for some in parts])
 
+    def match_text(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "videos 2"]:
+        """The logits of `match_pairs` for one text (features of length one) with every video."""
+        return self.match_pairs(text[torch.zeros(len(video), dtype=torch.long, device=text.embed.device)], video)
+
     def match_pairs(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs 2"]:
         """Matching logits (no match, match) of text i with video i."""
         first = self.fuse(text.tokens, video)[0][:, 0]

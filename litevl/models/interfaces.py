@@ -51,6 +51,9 @@ class RetrievalModel(Protocol):
     def match_video(self, text: TextFeatures, video: VideoFeatures, /, pair_batch: int) -> Float[Tensor, "texts 2"]:
         """The same of every text with one video (features of length one), some texts at a time."""
 
+    def match_text(self, text: TextFeatures, video: VideoFeatures, /) -> Float[Tensor, "videos 2"]:
+        """The same of one text (features of length one) with every video."""
+
     def temperature(self) -> Float[Tensor, ""]:
         """The contrastive temperature."""
 

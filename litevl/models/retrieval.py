@@ -28,6 +28,7 @@ from .encoding import (
 )
 from .features import TextFeatures, TokenBatch, VideoFeatures
 from .matching import OneVideo, SeveralVideos, first_token_states, is_unwatched, project_rows
+from .text_matching import first_token_of_each
 
 TEMPERATURE_RANGE = (0.001, 0.5)  # the clamp of BLIP's own training
 
@@ -204,6 +205,24 @@ class VideoTextRetrieval(nn.Module):
         tokens = TokenBatch(with_first(text.tokens.input_ids, self.enc_token_id), text.tokens.attention_mask)
         states = first_token_states(encoder, tokens, memory)
         return self._project("itm_head", states)[order.argsort()]
+
+    def match_text(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "videos 2"]:
+        """The logits of `match_pairs` for one text with every video, in a fraction of the time; without dropout.
+
+        Args:
+            text: the one text, as features of length one.
+            video: every video.
+        """
+        frames, positions = pooled_rows(video.patches)
+        compared, project = self._compared_in(text)
+        compared = compared.expand(len(video), -1)
+        own = video.memory if self.pooling.keep_tokens else video.rows[:, :1]
+        added = [] if self.pooling.mode == "none" else [frames, positions]
+        weights = pooling_weights((frames, positions), compared, project, self.pooling)
+        of_rows = torch.cat(weights, dim=1).to(own.dtype) if added else own.new_ones(len(video), 0)
+        tokens = TokenBatch(with_first(text.tokens.input_ids, self.enc_token_id), text.tokens.attention_mask)
+        states = first_token_of_each(self.blip.text_encoder, tokens, torch.cat([own, *added], dim=1), of_rows)
+        return self._project("itm_head", states)
 
     def match_pairs(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "pairs 2"]:
         """ITM logits (no match, match) of text i with video i.

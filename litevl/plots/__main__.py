@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from tyro.conf import Positional
 
-from litevl.adapters import PoolingConfig, adapter_config, load_adapters, plugged_state
+from litevl.adapters import load_adapters, plugged_state
 from litevl.blip import load_blip
 from litevl.corpus import ensure_corpus
 from litevl.data.annotations import VIDEO_EXTENSIONS
@@ -26,7 +26,8 @@ from litevl.data.preprocess import normalize, resize_frames
 from litevl.data.video import VideoError, read_frames
 from litevl.evilm.vq_files import load_vq_tokenizer
 from litevl.models import VideoTextRetrieval
-from litevl.training import LoraSettings, RetrievalModelConfig, load_lora, load_model, preprocessing, read_json
+from litevl.tasks.saved import Source, load_retrieval
+from litevl.training import LoraSettings, load_lora, preprocessing, read_json
 from litevl.training.run_folder import CONFIG_NAME
 
 from .codes import plot_codes
@@ -146,30 +147,15 @@ def load_folder(folder: Path, backbone: str | None = None, vocab: str | None = N
     """The model of a run folder; of saved adapters alone, the task model with its defaults around them.
 
     Raises:
-        ValueError: the folder is none of both, does not say which backbone it belongs to, or does not fit it.
+        ValueError: the folder is none of both, does not say which backbone it belongs to, or does not fit it; or texts
+            weight nothing in its model.
     """
-    details = read_json(folder / "adapter_config.json")
-    if (task := details.get("task") or "retrieval") != "retrieval":
-        raise ValueError(f"{folder}: expected a retrieval run, got one of {task}, where no text weights rows by itself")
-    trained_on = details.get("backbone") or {}
-    source = backbone or trained_on.get("source")
-    if source is None:
-        raise ValueError(f"{folder}: does not say which backbone it was trained on; name it with --backbone")
-    if "pooling" not in details:
-        blip = load_blip(source, task="retrieval", image_size=trained_on.get("image_size"), vocab=vocab)
-        load_adapters(blip, folder, verbose=False)
-        return VideoTextRetrieval(blip).eval()
-    config = RetrievalModelConfig(
-        source,
-        vocab,
-        trained_on.get("image_size"),
-        adapter_config(details["adapter"]),  # type: ignore[arg-type]
-        train=details["train"],
-        lora=LoraSettings(**(details["lora"] or {})),
-        pooling=PoolingConfig(**details["pooling"]),
-        heads=details["heads"],
-    )
-    return load_model(config, folder, torch.device("cpu")).eval()
+    model = load_retrieval(Source(backbone, folder, vocab), torch.device("cpu"))
+    if not isinstance(model, VideoTextRetrieval):
+        raise ValueError(
+            f"{folder}: expected a BLIP with adapters, got {type(model).__name__}, which pools no rows by text"
+        )
+    return model
 
 
 def read_clip(

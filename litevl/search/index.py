@@ -1,0 +1,300 @@
+"""An index of videos: encoded once, searched by text, in two stages.
+
+Stage one asks the vector store for the segments whose embeddings are most like the query's. Stage two matches the best
+of them with the query by cross-attention over their tokens, read from disk or made again, as `litevl.evaluation` does:
+matching logit plus similarity.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from litevl.data.preprocess import PreprocessConfig, normalize, resize_frames
+from litevl.models.features import TextFeatures
+from litevl.models.interfaces import RetrievalModel
+from litevl.tasks.saved import load_retrieval
+from litevl.training import describe_changes
+
+from . import record
+from .catalog import BadFile, Catalog, Entry
+from .decoding import SegmentDataset, read_segment, usable_cores
+from .encoding import EncodedVideo, Encoder, Progress
+from .errors import SearchError
+from .options import OnBad
+from .record import IndexConfig, Record
+from .rerank import rerank_hits
+from .results import Hit
+from .segments import Segment
+from .store import VectorStore
+from .tokens import clean
+from .update import Update, bring_up_to_date
+from .why import Explanation, explain
+
+
+class VideoIndex:
+    """Videos that can be searched. `VideoIndex.create(folder)` makes or opens one, `VideoIndex.open(folder)` opens one.
+
+    Any number of processes may search while one updates.
+
+    Args:
+        folder: of the index.
+        about: what it was made with.
+        config: how to reach the model and the store now.
+        model: the model, if it is loaded already.
+        device: for the model; by default a GPU where there is one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        about: Record,
+        config: IndexConfig,
+        model: RetrievalModel | None = None,
+        device: torch.device | str | None = None,
+    ):
+        self.folder, self.record, self.config = folder, about, config
+        self._device = _device(device)
+        self.catalog = Catalog(folder / "catalog.sqlite")
+        self.token_folder = folder / "tokens"
+        self.token_folder.mkdir(exist_ok=True)
+        if model is not None:
+            self._check(model)
+            self.__dict__["model"] = model
+
+    @classmethod
+    def create(
+        cls, folder: str | Path, config: IndexConfig | None = None, device: torch.device | str | None = None
+    ) -> "VideoIndex":
+        """Makes an index, or opens it where it is there and was made with these settings.
+
+        Raises:
+            SearchError: it was made with other settings.
+        """
+        folder = Path(folder)
+        about = record.read(folder)
+        if about is not None:
+            config = about.config if config is None else config.absolute()
+            if changes := describe_changes(about.config, config):
+                raise SearchError(
+                    f"{folder}: was made with other settings ({'; '.join(changes)}); leave them out, or name "
+                    "another index"
+                )
+            return cls(folder, about, config, None, device)
+        config = (config or IndexConfig()).absolute()
+        model = load_retrieval(config.source, _device(device))
+        return cls(folder, record.write(folder, config, record.describe(model, config)), config, model, device)
+
+    @classmethod
+    def open(
+        cls, folder: str | Path, config: IndexConfig | None = None, device: torch.device | str | None = None
+    ) -> "VideoIndex":
+        """Opens an index to search it.
+
+        Args:
+            folder: of the index.
+            config: where the model is now, if it is not where it was; its fingerprint must be that of the index.
+            device: for the model.
+
+        Raises:
+            SearchError: there is no index.
+        """
+        about = record.read(Path(folder))
+        if about is None:
+            raise SearchError(f"{folder}: expected an index, found none; litevl index VIDEOS --index {folder} makes it")
+        return cls(Path(folder), about, about.config if config is None else config.absolute(), None, device)
+
+    @cached_property
+    def model(self) -> RetrievalModel:
+        """The model, loaded when it is needed first.
+
+        Raises:
+            SearchError: it is not the one that made the index.
+        """
+        model = load_retrieval(self.config.source, self._device)
+        self._check(model)
+        return model
+
+    @cached_property
+    def store(self) -> VectorStore:
+        """The vector store."""
+        place = self.config.store or self.folder / "vectors"
+        return VectorStore(place, f"litevl_{self.record.id}", self.record.maker.embed_dim)
+
+    def _check(self, model: RetrievalModel) -> None:
+        came = record.describe(model, self.config)
+        if came.fingerprint != self.record.maker.fingerprint:
+            raise SearchError(
+                f"{self.folder}: was made by {self.record.maker}; the queries would come from {came}, whose embeddings "
+                "mean something else; search with the model that made it, or make another index"
+            )
+
+    def encode(
+        self,
+        *videos: str | Path,
+        on_bad: OnBad = "skip",
+        workers: int | None = None,
+        batch_size: int = 16,
+        progress: bool = True,
+    ) -> Update:
+        """Encodes what has come or changed in folders (or files), and forgets what is gone from them.
+
+        Each video that is done stays done, whatever happens then; the next call goes on.
+
+        Args:
+            videos: folders or files; by default those that the index knows.
+            on_bad: what a video that can't be read does: `skip` names it and goes on, `error` stops.
+            workers: processes that decode; by default one a core, eight at most.
+            batch_size: segments encoded at a time.
+            progress: show a bar with the time left.
+
+        Raises:
+            SearchError: another process is updating the index; or the disk is full.
+            VideoError: a video can't be read, and is not to be skipped.
+        """
+        with self._writing():
+            return self._encode(videos, on_bad, workers, batch_size, progress)
+
+    def update(
+        self,
+        *videos: str | Path,
+        on_bad: OnBad = "skip",
+        workers: int | None = None,
+        batch_size: int = 16,
+        progress: bool = True,
+    ) -> Update:
+        """As `encode`, and then puts what is new into the vector store, and takes out what is gone."""
+        with self._writing():
+            done = self._encode(videos, on_bad, workers, batch_size, progress)
+            self._sync()
+            return done
+
+    def sync(self) -> None:
+        """Makes the vector store hold what is encoded, no more and no less.
+
+        Raises:
+            SearchError: another process is updating the index; or the disk is full.
+        """
+        with self._writing():
+            self._sync()
+
+    def _encode(
+        self, videos: Sequence[str | Path], on_bad: OnBad, workers: int | None, batch_size: int, progress: bool
+    ) -> Update:
+        maker, config = self.record.maker, self.config
+        clean(self.token_folder, self.catalog.token_files())
+
+        def encoded(paths: Sequence[Path]) -> Iterable[EncodedVideo | BadFile | Progress]:
+            # Not before there is something to encode: a look at an unchanged folder needs no model.
+            dataset = SegmentDataset(paths, config.segments, maker.num_frames, maker.image_size, config.decoder)
+            model, preprocess = self.model, PreprocessConfig(maker.image_size)
+            encoder = Encoder(model, preprocess, batch_size, self.token_folder, config.tokens)
+            return encoder.encode(dataset.pieces(usable_cores() if workers is None else workers))
+
+        done = bring_up_to_date(self.catalog, [Path(video) for video in videos], encoded, on_bad, progress)
+        clean(self.token_folder, self.catalog.token_files())
+        return done
+
+    def _sync(self) -> None:
+        wanted, there = self.catalog.segment_ids(), self.store.ids()
+        if wanted == there:
+            return
+        self.store.add(self.catalog.vectors(sorted(wanted - there)))
+        self.store.remove(sorted(there - wanted))
+        self.store.tidy()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Within it no other process updates; what a full disk makes of it is said in words."""
+        lock = FileLock(self.folder / "lock", timeout=0)
+        try:
+            with lock:
+                yield
+        except Timeout as error:
+            raise SearchError(f"{self.folder}: another process is updating it; wait for that, or stop it") from error
+        except OSError as error:
+            raise SearchError(
+                f"{self.folder}: can't be written ({error}); what was indexed before can be searched, and the next run "
+                "goes on"
+            ) from error
+
+    @torch.inference_mode()
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        rerank: int = 16,
+        after: float | None = None,
+        before: float | None = None,
+    ) -> list[Hit]:
+        """The segments that fit a text best, the best first.
+
+        Args:
+            query: what to look for.
+            k: how many to find, at most.
+            rerank: how many of the most similar are matched by cross-attention; 0 goes by similarity alone.
+            after: only segments that reach beyond this second of their video.
+            before: only segments that begin before this second of their video.
+
+        Raises:
+            SearchError: the index is of another model, or an empty query.
+            VideoError: no tokens were kept, and a candidate can't be read again.
+        """
+        if not query.strip() or k < 1 or rerank < 0:
+            raise SearchError(f"expected a text, k from 1 on and rerank from 0 on; got {query!r}, {k} and {rerank}")
+        text = self.model.encode_text([query])
+        hits = self._similar(text, max(k, rerank), after, before)
+        return [*rerank_hits(self, text, hits[:rerank]), *hits[rerank:]][:k]
+
+    def _similar(self, text: TextFeatures, number: int, after: float | None, before: float | None) -> list[Hit]:
+        embed = text.embed[0].float().cpu().numpy()
+        asked, total = number, len(self.store)
+        while True:
+            found = self.store.search(embed, asked, after, before)
+            known = self.catalog.entries([place for place, _ in found])
+            # What another process has just forgotten is not in the catalog any more.
+            if len(known) >= number or len(found) < asked or asked >= total:
+                break
+            asked *= 2
+        hits = [_hit(known[place], similarity) for place, similarity in found if place in known]
+        return hits[:number]
+
+    def unindexed(self) -> int:
+        """Encoded segments that the vector store does not hold yet."""
+        return self.catalog.counts()[1] - len(self.store)
+
+    def pictures(self, hit: Hit, number: int | None = None) -> UInt8[np.ndarray, "time height width 3"]:
+        """Frames of a segment as they are in the video: by default those that the model sees.
+
+        Raises:
+            VideoError: the video can't be read.
+        """
+        segment, number = Segment(hit.start, hit.end), number or self.record.maker.num_frames
+        return read_segment(hit.path, segment, number, self.config.decoder)
+
+    def clip(self, hit: Hit) -> Float[Tensor, "time 3 side side"]:
+        """A segment as the model takes it, on its device."""
+        side = self.record.maker.image_size
+        return normalize(resize_frames(self.pictures(hit), side).to(self._device), PreprocessConfig(side))
+
+    def explain(self, query: str, hit: Hit) -> Explanation:
+        """Why a segment was found: what the query makes of each of its frames, and of each place in them.
+
+        Raises:
+            VideoError: the video can't be read.
+        """
+        return explain(self.model, self.clip(hit), self.pictures(hit), query, hit)
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _hit(entry: Entry, similarity: float) -> Hit:
+    return Hit(entry.path, entry.start, entry.end, similarity, similarity, None, entry.number, entry.id)

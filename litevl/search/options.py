@@ -1,0 +1,10 @@
+"""The choices that a command line offers, apart from what they choose among, which needs torch."""
+
+from typing import Literal
+
+Cut = Literal["windows", "shots", "whole"]
+"""How a video is cut into segments."""
+Precision = Literal["float16", "float32", "none"]
+"""Of the tokens on disk."""
+OnBad = Literal["skip", "error"]
+"""What becomes of a video that can't be read."""

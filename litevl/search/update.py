@@ -1,0 +1,140 @@
+"""Bringing a catalog up to date with its folders: what is new is encoded, what is gone forgotten, the rest is left."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from litevl.data.video import VideoError
+
+from .catalog import BadFile, Catalog
+from .encoding import EncodedVideo, Progress
+from .errors import SearchError
+from .folder import Changes, compare, videos_below
+from .options import OnBad
+
+Encode = Callable[[Sequence[Path]], Iterable[EncodedVideo | BadFile | Progress]]
+
+
+@dataclass
+class Update:
+    """What an update did."""
+
+    added: list[Path] = field(default_factory=list)
+    """Videos that were encoded for the first time."""
+    changed: list[Path] = field(default_factory=list)
+    """Videos that were encoded again, since their content is another."""
+    moved: list[tuple[Path, Path]] = field(default_factory=list)
+    """Videos that have another path, from and to; they were not encoded again."""
+    removed: list[Path] = field(default_factory=list)
+    """Videos that were forgotten, since their files are gone."""
+    unchanged: int = 0
+    """Videos that were left as they are."""
+    bad: list[BadFile] = field(default_factory=list)
+    """Videos of these folders that can't be read. They are tried again when they change."""
+    segments: int = 0
+    """That were encoded."""
+    seconds: float = 0.0
+    """That it took."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What JSON holds."""
+        return {
+            "added": [str(path) for path in self.added],
+            "changed": [str(path) for path in self.changed],
+            "moved": [[str(path) for path in pair] for pair in self.moved],
+            "removed": [str(path) for path in self.removed],
+            "unchanged": self.unchanged,
+            "bad": [{"path": str(file.path), "reason": file.reason} for file in self.bad],
+            "segments": self.segments,
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def bring_up_to_date(
+    catalog: Catalog, places: Sequence[Path], encode: Encode, on_bad: OnBad = "skip", progress: bool = True
+) -> Update:
+    """Takes in what has changed in folders.
+
+    Args:
+        catalog: of the index.
+        places: folders, or single files; none for those that the catalog knows.
+        encode: encodes videos, giving each when it is done.
+        on_bad: what a video that can't be read does.
+        progress: show a bar with the time left.
+
+    Raises:
+        SearchError: there is nothing to index; or a folder that held videos has none now.
+        VideoError: a video can't be read, and is not to be skipped.
+    """
+    began, update = time.perf_counter(), Update()
+    places = [place.resolve() for place in places] or catalog.folders()
+    if not places:
+        raise SearchError("nothing to index: name a folder of videos")
+    todo: dict[Path, Changes] = {}
+    for place in places:
+        changes = _look(catalog, place)
+        _settle(catalog, place, changes, update)
+        todo |= dict.fromkeys(changes.added, changes)
+    _encode(catalog, todo, encode, on_bad, update, progress)
+    below = [bad for bad in catalog.bad() if any(place in (bad.path, *bad.path.parents) for place in places)]
+    update.bad, update.seconds = below, time.perf_counter() - began
+    return update
+
+
+def _look(catalog: Catalog, place: Path) -> Changes:
+    known = catalog.stamps(place)
+    try:
+        there = videos_below(place)
+    except FileNotFoundError as error:
+        if place not in known:  # a folder; a file that was indexed by its own name may go
+            raise SearchError(str(error)) from error
+        there = []
+    if not there and place not in known:
+        found = f"it held {len(known)} when it was indexed: is its disk mounted?" if known else "name another folder"
+        raise SearchError(f"{place}: expected videos below it, found none; {found}")
+    return compare(there, known)
+
+
+def _settle(catalog: Catalog, place: Path, changes: Changes, update: Update) -> None:
+    """Does all that needs no model."""
+    catalog.add_folder(place)
+    for source, target in changes.moved:
+        catalog.move(source, target)
+    removed = [path for path in changes.gone if path not in changes.stamps]
+    catalog.remove(removed)
+    update.moved += changes.moved
+    update.removed += removed
+    update.unchanged += len(changes.stamps) - len(changes.added) - len(changes.moved)
+
+
+def _encode(
+    catalog: Catalog, todo: dict[Path, Changes], encode: Encode, on_bad: OnBad, update: Update, progress: bool
+) -> None:
+    if not todo:
+        return
+    sizes = {path: max(1, changes.stamps[path].size) for path, changes in todo.items()}
+    with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="encode videos", disable=not progress) as bar:
+        done = 0
+        for result in encode(list(todo)):
+            if isinstance(result, Progress):
+                bar.update(min(round(sizes[result.path] * result.share), bar.total - bar.n))
+                continue
+            changes = todo[result.path]
+            stamp = changes.stamps[result.path]
+            if isinstance(result, BadFile):
+                if on_bad == "error":
+                    raise VideoError(result.path, f"{result.reason}; --on-bad-video skip goes on without such files")
+                bar.write(f"left out: {result.path}: {result.reason}")
+                catalog.put_bad(result.path, stamp, result.reason)
+                continue
+            segments, again = result.segments, result.path in changes.gone
+            catalog.put(result.path, stamp, result.seconds, segments, result.embeddings, result.tokens)
+            (update.changed if again else update.added).append(result.path)
+            update.segments += len(segments)
+            done += 1
+            bar.set_postfix_str(f"{done:,} of {len(todo):,} videos")
+        bar.update(bar.total - bar.n)
