@@ -94,7 +94,7 @@ def _in_process(build: Callable[[torch.device], Subject], clips: int, threads: i
     subject.encode(subject.clips(clips))
     del warm
     how = "resident in a process of its own" + ("" if exact else ", loading included")
-    return _peak() - before, how
+    return peak() - before, how
 
 
 def _forget_peak() -> bool:
@@ -108,10 +108,10 @@ def _forget_peak() -> bool:
 
 def _resident() -> int:
     """Bytes in memory now; where the system does not say, the most until now."""
-    return _status("VmRSS") or _peak()
+    return _status("VmRSS") or peak()
 
 
-def _peak() -> int:
+def peak() -> int:
     """The most bytes in memory so far."""
     held = _status("VmHWM")
     if held is not None:
