@@ -64,6 +64,9 @@ class Catalog:
 
     Args:
         path: made if it is not there.
+
+    Raises:
+        OSError: from every method, where the file can't be read or written.
     """
 
     def __init__(self, path: Path):
@@ -73,13 +76,17 @@ class Catalog:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self.path, timeout=PATIENCE)
         try:
-            database.execute("PRAGMA foreign_keys = ON")
-            with database:
-                yield database
-        finally:
-            database.close()
+            database = sqlite3.connect(self.path, timeout=PATIENCE)
+            try:
+                database.execute("PRAGMA foreign_keys = ON")
+                with database:
+                    yield database
+            finally:
+                database.close()
+        except sqlite3.Error as error:
+            # A full disk, a damaged file, another's lock: all of the file system as far as a caller is concerned.
+            raise OSError(f"{self.path}: {error}") from error
 
     def add_folder(self, folder: Path) -> None:
         """Remembers a folder as one that is indexed."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
 
 from litevl.data.preprocess import PreprocessConfig, normalize
 from litevl.models.interfaces import RetrievalModel
@@ -87,17 +88,10 @@ class Encoder:
             for path in list(self._open):
                 self._forget(path)
 
-    @torch.inference_mode()
     def _encode(self, pieces: list[Piece]) -> Iterator[EncodedVideo | Progress]:
         if not pieces:
             return
-        frames = torch.cat([piece.frames for piece in pieces])
-        parts = [
-            self.model.encode_video(normalize(some.to(self.model.device), self.preprocess))
-            for some in frames.split(self.batch_size)
-        ]
-        embeddings = torch.cat([part.embed for part in parts]).float().cpu().numpy()
-        rows = torch.cat([part.rows for part in parts])
+        embeddings, rows = self._features(torch.cat([piece.frames for piece in pieces]))
         place = 0
         for piece in pieces:
             here = slice(place, place + len(piece.frames))
@@ -109,6 +103,17 @@ class Encoder:
             yield Progress(piece.path, len(piece.frames) / len(piece.segments))
             if piece.last:
                 yield self._finish(piece, self._open.pop(piece.path))
+
+    @torch.inference_mode()
+    def _features(
+        self, frames: UInt8[Tensor, "here time 3 size size"]
+    ) -> tuple[Float32[np.ndarray, "here dim"], Float[Tensor, "here rows width"]]:
+        parts = [
+            self.model.encode_video(normalize(some.to(self.model.device), self.preprocess))
+            for some in frames.split(self.batch_size)
+        ]
+        embeddings = torch.cat([part.embed for part in parts]).float().cpu().numpy()
+        return embeddings, torch.cat([part.rows for part in parts])
 
     def _start(self, piece: Piece) -> _Open:
         writer = None

@@ -74,7 +74,6 @@ class Stretch:
         return windows(start, end, self.seconds)
 
 
-@torch.inference_mode()
 def answer(
     model: VideoQuestionAnswering, path: Path, question: str, stretch: Stretch, answers: Sequence[str] = ()
 ) -> Iterator[Said]:
@@ -99,20 +98,9 @@ def answer(
     if classes not in (None, len(answers)):
         raise ValueError(f"this model chooses among the {classes} answers of its training, got {len(answers)} others")
     for window, clip in _clips(model, path, stretch):
-        asked = model.ground(model.encode_video(clip), model.tokenize_questions([question]))
-        if model.classifier is not None:
-            likelihood, chosen = model.classify(asked)[0].float().softmax(dim=-1).max(dim=-1)
-            yield Said(window.start, window.end, answers[int(chosen)], float(likelihood))
-        elif answers:
-            best, logarithm = model.rank(asked, model.tokenize_answers(answers))
-            yield Said(window.start, window.end, answers[int(best)], float(logarithm.exp()))
-        else:
-            (text,) = model.generate(asked)
-            logarithm = model.answer_log_likelihood(asked, model.tokenize_answers([text]))
-            yield Said(window.start, window.end, text, float(logarithm.exp()))
+        yield Said(window.start, window.end, *_answer(model, clip, question, answers))
 
 
-@torch.inference_mode()
 def caption(model: VideoCaptioning, path: Path, stretch: Stretch) -> Iterator[Said]:
     """Writes a caption of each window of a video.
 
@@ -120,10 +108,27 @@ def caption(model: VideoCaptioning, path: Path, stretch: Stretch) -> Iterator[Sa
         VideoError: the video can't be read.
     """
     for window, clip in _clips(model, path, stretch):
-        video = model.encode_video(clip)
-        (text,) = model.generate(video)
-        logarithm = model.caption_log_likelihood(video, model.tokenize([text]))
-        yield Said(window.start, window.end, text, float(logarithm.exp()))
+        yield Said(window.start, window.end, *_caption(model, clip))
+
+
+@torch.inference_mode()
+def _answer(model: VideoQuestionAnswering, clip: Tensor, question: str, answers: Sequence[str]) -> tuple[str, float]:
+    asked = model.ground(model.encode_video(clip), model.tokenize_questions([question]))
+    if model.classifier is not None:
+        probability, chosen = model.classify(asked)[0].float().softmax(dim=-1).max(dim=-1)
+        return answers[int(chosen)], float(probability)
+    if answers:
+        best, logarithm = model.rank(asked, model.tokenize_answers(answers))
+        return answers[int(best)], float(logarithm.exp())
+    (text,) = model.generate(asked)
+    return text, float(model.answer_log_likelihood(asked, model.tokenize_answers([text])).exp())
+
+
+@torch.inference_mode()
+def _caption(model: VideoCaptioning, clip: Tensor) -> tuple[str, float]:
+    video = model.encode_video(clip)
+    (text,) = model.generate(video)
+    return text, float(model.caption_log_likelihood(video, model.tokenize([text])).exp())
 
 
 def _clips(

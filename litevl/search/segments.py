@@ -34,7 +34,7 @@ class SegmentConfig:
         check_choices(self)
         if not 0 < self.seconds < float("inf"):
             raise ValueError(f"seconds: expected a positive length, got {self.seconds}")
-        if not 0 <= self.shortest <= self.seconds:
+        if self.cut == "shots" and not 0 <= self.shortest <= self.seconds:
             raise ValueError(f"shortest: expected 0 to {self.seconds:g}, the longest, got {self.shortest}")
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold: expected a share above 0 and up to 1, got {self.threshold}")

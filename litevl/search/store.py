@@ -20,11 +20,11 @@ from .errors import SearchError
 FLAT_UP_TO = 50_000
 """Vectors that are compared one by one; more get an index (IVF), which keeps whole vectors and looks into the nearest
 cells."""
-CELLS_LOOKED_INTO = 0.05
+CELLS_LOOKED_INTO = 0.1
 """The share of an index's cells that a query looks into; RESULTS.md has what is found by it."""
-AT_ONCE = 10_000
+AT_ONCE = 50_000
 """Rows written at a time."""
-VERSIONS_KEPT = timedelta(hours=1)
+VERSIONS_KEPT = timedelta(minutes=10)
 """Earlier versions that a reader may still be in."""
 MISSING = "the vector store is LanceDB, which is not installed; pip install 'litevl[search]'"
 
@@ -108,11 +108,14 @@ class VectorStore:
         Raises:
             OSError: as `add`.
         """
+        # First joined, then indexed: the other way round the index would be written twice.
+        self._write(self._table.optimize, cleanup_older_than=VERSIONS_KEPT)
         total = len(self)
         if total > FLAT_UP_TO and not self._table.list_indices():
-            index = {"metric": "dot", "vector_column_name": "vector", "index_type": "IVF_FLAT"}
-            self._write(self._table.create_index, num_partitions=round(total**0.5), **index)
-        self._write(self._table.optimize, cleanup_older_than=VERSIONS_KEPT)
+            from lancedb.index import IvfFlat
+
+            cells = IvfFlat(distance_type="dot", num_partitions=round(total**0.5))
+            self._write(self._table.create_index, "vector", config=cells)
 
     def search(
         self,

@@ -1,5 +1,6 @@
 """Bringing a catalog up to date with its folders: what is new is encoded, what is gone forgotten, the rest is left."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -128,7 +129,7 @@ def _encode(
             if isinstance(result, BadFile):
                 if on_bad == "error":
                     raise VideoError(result.path, f"{result.reason}; --on-bad-video skip goes on without such files")
-                bar.write(f"left out: {result.path}: {result.reason}")
+                bar.write(f"left out: {result.path}: {result.reason}", file=sys.stderr)
                 catalog.put_bad(result.path, stamp, result.reason)
                 continue
             segments, again = result.segments, result.path in changes.gone

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from rendered_clips import render
+
+from litevl.data.video import with_reader
+from litevl.data.video_index import index_video
+from litevl.search import Segment, SegmentConfig
+from litevl.search.decoding import SegmentDataset, cut
+from litevl.search.segments import divided, duration_of, windows
+from litevl.search.shots import colours_of, cuts
+
+
+def test_windows_are_equal_and_leave_no_rest():
+    assert windows(0.0, 31.0, 10.0) == [Segment(0.0, 31 / 3), Segment(31 / 3, 62 / 3), Segment(62 / 3, 31.0)]
+    assert windows(5.0, 9.0, 10.0) == [Segment(5.0, 9.0)]
+    assert duration_of(np.array([0.0, 0.5, 1.0])) == 1.5
+    assert duration_of(np.array([0.0])) == 0.04
+
+
+def test_shots_are_neither_too_short_nor_too_long():
+    config = SegmentConfig("shots", seconds=4.0, shortest=1.0)
+    found = divided([0.5, 3.0, 3.5, 11.0, 11.8], 12.0, config)
+    assert [(part.start, part.end) for part in found] == [(0.0, 3.0), (3.0, 7.0), (7.0, 11.0), (11.0, 12.0)]
+
+
+def test_a_cut_stands_out_of_what_is_around_it():
+    frame = np.zeros((8, 8, 3), np.uint8)
+    dark, light = colours_of(frame), colours_of(frame + 200)
+    assert cuts(np.stack([dark] * 5 + [light] * 5), 0.4) == [5]
+    assert cuts(np.stack([dark, light] * 6), 0.4) == [], "flicker"
+    mixed = [(1 - share) * dark + share * light for share in np.linspace(0, 1, 12)]
+    assert cuts(np.stack(mixed), 0.4) == [], "a dissolve"
+
+
+def two_shots(path):
+    """Three seconds of one picture, three of another, five frames a second."""
+    import av
+
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(30):
+            picture = np.full((48, 64, 3), (30, 30, 200) if number < 15 else (220, 160, 30), np.uint8)
+            picture[10:20, number : number + 10] = 128
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        file.mux(stream.encode())
+    return path
+
+
+def test_shots_of_a_file(tmp_path):
+    path = two_shots(tmp_path / "cut.mp4")
+
+    def shots(**options):
+        return with_reader(index_video(path), "auto", lambda *of: cut(SegmentConfig("shots", **options), *of))
+
+    seconds, found = shots()
+    assert seconds == pytest.approx(6.0)
+    assert [part.start for part in found] == pytest.approx([0.0, 3.0])
+    assert found[-1].end == seconds
+    assert len(shots(seconds=1.5)[1]) == 4, "the longest shot"
+    assert len(shots(threshold=1.0)[1]) == 1
+
+
+def test_segments_hold_their_own_frames(tmp_path):
+    path = render(tmp_path / "clip.mp4", frames=40)
+    dataset = SegmentDataset([path], SegmentConfig(seconds=0.8), 4, 32, "auto")
+    (piece,) = dataset.pieces(0)
+    assert [part.end for part in piece.segments] == pytest.approx([0.8, 1.6])
+    whole = next(iter(SegmentDataset([path], SegmentConfig("whole"), 8, 32, "auto")))
+    assert (piece.frames.flatten(0, 1) == whole.frames[0]).all(), (
+        "the middles of eighths are those of fourths of halves"
+    )
+
+
+def test_settings_that_leave_nothing_are_refused():
+    for options in ({"seconds": 0.0}, {"cut": "shots", "shortest": 11.0}, {"threshold": 0.0}):
+        with pytest.raises(ValueError, match="expected"):
+            SegmentConfig(**options)
