@@ -174,9 +174,10 @@ def counts(index: "VideoIndex") -> dict[str, Any]:
 def summary(index: "VideoIndex", done: "Update", searchable: bool) -> str:
     """What was done, in a few lines."""
     held = counts(index)
-    parts = {"added": done.added, "changed": done.changed, "moved": done.moved, "removed": done.removed}
-    said = ", ".join([f"{len(which):,} {name}" for name, which in parts.items()] + [f"{done.unchanged:,} unchanged"])
-    lines = [f"{said}, {len(done.bad):,} bad; {done.seconds:.1f} s"]
+    lines = [
+        f"{len(done.added):,} added, {len(done.changed):,} changed, {len(done.moved):,} moved, "
+        f"{len(done.removed):,} removed, {done.unchanged:,} unchanged, {len(done.bad):,} bad; {done.seconds:.1f} s"
+    ]
     lines += [f"bad: {file.path}: {file.reason}" for file in done.bad]
     lines.append(
         f"{index.folder}: {held['videos']:,} videos, {held['indexed_segments']:,} segments, {held['hours']:.2f} hours, "

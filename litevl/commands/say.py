@@ -127,8 +127,8 @@ def _stretch(start: str | None, end: str | None, seconds: float, decoder: Decode
     from litevl.search.results import seconds_of
     from litevl.search.saying import Stretch
 
-    times = (None if time is None else seconds_of(time) for time in (start, end))
-    return Stretch(*times, seconds=seconds, decoder=decoder)
+    first, last = (None if time is None else seconds_of(time) for time in (start, end))
+    return Stretch(first, last, seconds, decoder=decoder)
 
 
 def _framed(stretch: "Stretch", frames: int | None, model: Any) -> "Stretch":

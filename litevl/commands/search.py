@@ -69,8 +69,8 @@ def search(
         hits = found.search(query, k, rerank, *bounds)
         explanation = found.explain(query, hits[0]) if why and hits else None
         if json:
-            told = {"query": query, "index": str(index), "maker": found.record.maker.__dict__}
-            told["hits"] = [hit.to_json() for hit in hits]
+            shown = [hit.to_json() for hit in hits]
+            told = {"query": query, "index": str(index), "maker": found.record.maker.__dict__, "hits": shown}
             told |= {} if explanation is None else {"why": explanation.to_json()}
             print(json_format.dumps(told, indent=2))
         else:

@@ -61,7 +61,7 @@ class VectorStore:
             options = {"read_consistency_interval": timedelta(0)}  # each query sees what others wrote before it
         try:
             self._database = lancedb.connect(self.place, **options)
-            self._table = self._database.create_table(name, schema=self._schema, exist_ok=True)
+            self._table: Any = self._database.create_table(name, schema=self._schema, exist_ok=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise SearchError(f"{self.place}: the vector store can't be opened ({first_line(error)})") from error
 
@@ -132,7 +132,7 @@ class VectorStore:
             after: only segments that end after this second of their video.
             before: only segments that begin before this second.
         """
-        wanted: Any = self._table.search(query, vector_column_name="vector").distance_type("dot").limit(k)
+        wanted = self._table.search(query, vector_column_name="vector").distance_type("dot").limit(k)
         total = len(self)
         if total > FLAT_UP_TO:
             wanted = wanted.nprobes(max(1, round(CELLS_LOOKED_INTO * total**0.5)))

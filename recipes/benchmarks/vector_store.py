@@ -17,28 +17,25 @@ import shlex
 import statistics
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
+from stores import DIM, STORES, StoreName
 
 from litevl.comparison.peak_memory import peak
 from litevl.evaluation.report import rows_markdown, rows_table, show, write_section
 from litevl.evaluation.stamp import describe_device
-from litevl.search.store import VectorStore
 
 TITLE = "Vector stores"
-DIM, CENTRES = 256, 1000
-NAME = "segments"
-
-StoreName = Literal["litevl", "qdrant", "milvus", "chroma"]
+CENTRES = 1000
 
 
 @dataclass(frozen=True)
@@ -81,130 +78,6 @@ class Row:
     """On disk."""
     memory: float | None = None
     """The most megabytes that the asking process held, beyond what it held before it opened the store."""
-
-
-class Store(ABC):
-    """One embedded store."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    @abstractmethod
-    def fill(self, vectors: np.ndarray) -> None:
-        """Takes all vectors in under their numbers, with a start time beside each, as a segment has."""
-
-    @abstractmethod
-    def ask(self, query: np.ndarray, k: int) -> list[int]:
-        """The numbers of the nearest."""
-
-
-class Litevl(Store):
-    """LanceDB, as `litevl search` uses it."""
-
-    def __init__(self, folder: Path):
-        super().__init__(folder)
-        self._store = VectorStore(folder, NAME, DIM)
-
-    def fill(self, vectors: np.ndarray) -> None:
-        """In pieces, then the index."""
-        self._store.add((number, float(number), number + 1.0, vector) for number, vector in enumerate(vectors))
-        self._store.tidy()
-
-    def ask(self, query: np.ndarray, k: int) -> list[int]:
-        """As a search does."""
-        return [number for number, _ in self._store.search(query, k)]
-
-
-class Qdrant(Store):
-    """Qdrant's local mode: its API in Python, every vector compared."""
-
-    def __init__(self, folder: Path):
-        super().__init__(folder)
-        from qdrant_client import QdrantClient
-
-        self._client = QdrantClient(path=str(folder))
-
-    def fill(self, vectors: np.ndarray) -> None:
-        """In pieces of a thousand."""
-        from qdrant_client import models
-
-        space = models.VectorParams(size=DIM, distance=models.Distance.COSINE)
-        self._client.create_collection(NAME, vectors_config=space)
-        for first, some in pieces(vectors, 1000):
-            numbered = enumerate(some.tolist(), first)
-            points = [models.PointStruct(id=at, vector=each, payload={"start": float(at)}) for at, each in numbered]
-            self._client.upsert(NAME, points)
-        self._client.close()
-
-    def ask(self, query: np.ndarray, k: int) -> list[int]:
-        """Exact."""
-        return [int(point.id) for point in self._client.query_points(NAME, query=query.tolist(), limit=k).points]
-
-
-class Milvus(Store):
-    """Milvus Lite, with an HNSW index."""
-
-    def __init__(self, folder: Path):
-        super().__init__(folder)
-        from pymilvus import MilvusClient
-
-        self._client = MilvusClient(str(folder / "milvus.db"))
-        if self._client.has_collection(NAME):
-            self._client.load_collection(NAME)
-
-    def fill(self, vectors: np.ndarray) -> None:
-        """In pieces of five thousand."""
-        from pymilvus import DataType, MilvusClient
-
-        schema = MilvusClient.create_schema(auto_id=False)
-        schema.add_field("id", DataType.INT64, is_primary=True)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
-        schema.add_field("start", DataType.FLOAT)
-        index = self._client.prepare_index_params()
-        index.add_index("vector", index_type="HNSW", metric_type="COSINE", params={"M": 16, "efConstruction": 200})
-        self._client.create_collection(NAME, schema=schema, index_params=index)
-        for first, some in pieces(vectors, 5000):
-            rows = [{"id": at, "vector": each, "start": float(at)} for at, each in enumerate(some, first)]
-            self._client.insert(NAME, rows)
-        self._client.flush(NAME)
-        self._client.close()
-
-    def ask(self, query: np.ndarray, k: int) -> list[int]:
-        """By the index."""
-        (found,) = self._client.search(NAME, [query], limit=k, search_params={"params": {"ef": 128}})
-        return [int(each["id"]) for each in found]
-
-
-class Chroma(Store):
-    """Chroma's persistent client, with its HNSW index."""
-
-    def __init__(self, folder: Path):
-        super().__init__(folder)
-        import chromadb
-
-        client = chromadb.PersistentClient(str(folder), settings=chromadb.Settings(anonymized_telemetry=False))
-        options: Any = {"hnsw": {"space": "ip", "ef_search": 128, "ef_construction": 200, "max_neighbors": 16}}
-        self._collection = client.get_or_create_collection(NAME, configuration=options, embedding_function=None)
-
-    def fill(self, vectors: np.ndarray) -> None:
-        """In pieces of five thousand."""
-        for first, some in pieces(vectors, 5000):
-            numbers = range(first, first + len(some))
-            starts: Any = [{"start": float(at)} for at in numbers]
-            self._collection.add(ids=[str(at) for at in numbers], embeddings=some, metadatas=starts)
-
-    def ask(self, query: np.ndarray, k: int) -> list[int]:
-        """By the index."""
-        found = self._collection.query(query_embeddings=[query], n_results=k, include=["distances"])
-        return [int(name) for name in found["ids"][0]]
-
-
-STORES: dict[str, Callable[[Path], Store]] = {
-    "litevl": Litevl,
-    "qdrant": Qdrant,
-    "milvus": Milvus,
-    "chroma": Chroma,
-}
 
 
 def main(config: StoreConfig, command: str = "python recipes/benchmarks/vector_store.py") -> list[Row]:
@@ -262,10 +135,10 @@ def asked_of(store: str, size: int, folder: Path, queries: int, k: int) -> dict[
     opened = STORES[store](folder)
     opened.ask(questions[0], k)
     first = time.perf_counter() - start
-    times, found = zip(*[timed(lambda query=query: opened.ask(query, k)) for query in questions], strict=True)
+    times, found = zip(*[timed(partial(opened.ask, query, k)) for query in questions], strict=True)
     held = (peak() - before) / 1e6
     vectors = torch.from_numpy(clustered(size, 0))
-    compare = [timed(lambda query=query: (vectors @ query).topk(k).indices) for query in torch.from_numpy(questions)]
+    compare = [timed(partial(nearest, vectors, query, k)) for query in torch.from_numpy(questions)]
     right = sum(len(set(mine) & set(true.tolist())) for mine, (_, true) in zip(found, compare, strict=True))
     return {
         "recall": right / (queries * k),
@@ -274,6 +147,11 @@ def asked_of(store: str, size: int, folder: Path, queries: int, k: int) -> dict[
         "open": first,
         "memory": held,
     }
+
+
+def nearest(vectors: torch.Tensor, query: torch.Tensor, k: int) -> torch.Tensor:
+    """The nearest of all vectors, each compared."""
+    return (vectors @ query).topk(k).indices
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -290,12 +168,6 @@ def clustered(number: int, seed: int) -> np.ndarray:
     vectors = centres[random.integers(CENTRES, size=number)]
     vectors += random.standard_normal((number, DIM), dtype=np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def pieces(vectors: np.ndarray, length: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The vectors some at a time, each piece with the number of its first."""
-    for first in range(0, len(vectors), length):
-        yield first, vectors[first : first + length]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The benchmarks run, check that both sides do the same, and put what they measured where it is asked for."""
 
 import json
+import multiprocessing
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -13,21 +14,24 @@ import feature_store
 import pytest
 import rerank
 import scaling
+import search_rerank
 import side_by_side
 import torch
 import train_step
+import vector_store
 
 
 @pytest.mark.parametrize(
     ("program", "config", "rows"),
     [
         (rerank, side_by_side.Config, 2),
+        (search_rerank, side_by_side.Config, 3),
         (encode, encode.EncodeConfig, 12),
         (evaluation, partial(evaluation.EvaluationBenchmark, items=50, k=8, growth=(50, 100)), 2),
         (decode, partial(decode.DecodeConfig, keys=(12,), clips=4), 3),
         (feature_store, side_by_side.Config, 2),
     ],
-    ids=["rerank", "encode", "evaluation", "decode", "feature_store"],
+    ids=["rerank", "search_rerank", "encode", "evaluation", "decode", "feature_store"],
 )
 def test_measures_and_writes(program, config, rows, tmp_path, capsys):
     page, figures = tmp_path / "RESULTS.md", tmp_path / "figures.json"
@@ -147,3 +151,24 @@ def test_what_was_reached_is_told_row_by_row():
     rows = [row, {**row, "ratio": 0.61}, {**row, "reach": None}]
     _, *cells = every.reached([{"rows": rows}])
     assert [cell[2:] for cell in cells] == [["0.500", "<= 0.6", "yes"], ["0.610", "<= 0.6", "no"]]
+
+
+def test_a_vector_store_is_held_against_every_vector(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(vector_store, "in_process", lambda config, work, *values: work(*values))
+    page = tmp_path / "RESULTS.md"
+    config = vector_store.StoreConfig(sizes=(50, 400), queries=6, k=5, markdown=page, json=tmp_path / "figures.json")
+    rows = vector_store.main(config, "the command")
+    assert [(row.store, row.vectors, row.recall) for row in rows] == [("litevl", 50, 1.0), ("litevl", 400, 1.0)]
+    assert rows[1].megabytes > rows[0].megabytes > 0
+    assert [row["recall"] for row in json.loads((tmp_path / "figures.json").read_text())] == [1.0, 1.0]
+    assert page.read_text().count("| litevl |") == 2
+    assert "the command" in capsys.readouterr().out
+
+
+def test_a_store_that_takes_too_long_is_given_up(monkeypatch):
+    def slow(config, work, *values):
+        raise multiprocessing.TimeoutError
+
+    monkeypatch.setattr(vector_store, "in_process", slow)
+    (row,) = vector_store.main(vector_store.StoreConfig(sizes=(50,)), "the command")
+    assert (row.recall, row.fill) == (None, None)
