@@ -99,6 +99,7 @@ def encode(
 def index(
     videos: Positional[tuple[Path, ...]] = (),
     index: Path = INDEX,
+    forget: bool = False,
     on_bad_video: OnBad = "skip",
     workers: int | None = None,
     batch_size: int = 16,
@@ -127,6 +128,7 @@ def index(
     Args:
         videos: folders, with all that is below them, or files; by default those that the index knows.
         index: the index's folder, made if it is not there.
+        forget: take the named folders or files out of the index instead, though they may still be there.
         on_bad_video: `skip` names a video that can't be read and goes on; `error` stops.
         workers: processes that decode; by default one a core, eight at most.
         batch_size: segments encoded at a time.
@@ -134,7 +136,22 @@ def index(
         json: print what was done as JSON. Progress goes to standard error.
         making: how an index is made.
     """
+    if forget:
+        return _forget(videos, index, json)
     return _bring(True, videos, index, on_bad_video, workers, batch_size, device, json, making)
+
+
+def _forget(videos: tuple[Path, ...], folder: Path, as_json: bool) -> int:
+    from litevl.search import SearchError, VideoIndex
+
+    try:
+        number = VideoIndex.open(folder).forget(*videos)
+    except (ImportError, OSError, SearchError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    told = {"index": str(folder), "forgotten": number}
+    print(json_format.dumps(told, indent=2) if as_json else f"{number:,} videos taken out of {folder}")
+    return 0
 
 
 def _bring(

@@ -93,6 +93,11 @@ class Catalog:
         with self._open() as database:
             database.execute("INSERT OR IGNORE INTO folders VALUES (?)", (str(folder),))
 
+    def remove_folder(self, folder: Path) -> None:
+        """Forgets a folder, not the videos in it."""
+        with self._open() as database:
+            database.execute("DELETE FROM folders WHERE path = ?", (str(folder),))
+
     def folders(self) -> list[Path]:
         """The folders that are indexed."""
         with self._open() as database:

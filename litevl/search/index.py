@@ -7,6 +7,7 @@ matching logit plus similarity.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,13 +18,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from litevl.data.preprocess import PreprocessConfig, normalize, resize_frames
-from litevl.models.features import TextFeatures
 from litevl.models.interfaces import RetrievalModel
 from litevl.tasks.saved import load_retrieval
 from litevl.training import describe_changes
 
 from . import record
-from .catalog import BadFile, Catalog, Entry
+from .catalog import BadFile, Catalog
 from .decoding import SegmentDataset, read_segment, usable_cores
 from .encoding import EncodedVideo, Encoder, Progress
 from .errors import SearchError
@@ -32,9 +32,10 @@ from .record import IndexConfig, Record
 from .rerank import rerank_hits
 from .results import Hit
 from .segments import Segment
+from .similar import similar_hits
 from .store import VectorStore
 from .tokens import clean
-from .update import Update, bring_up_to_date
+from .update import Update, bring_up_to_date, forget
 from .why import Explanation, explain
 
 
@@ -74,22 +75,26 @@ class VideoIndex:
     ) -> "VideoIndex":
         """Makes an index, or opens it where it is there and was made with these settings.
 
+        A model may have another place than it had, which is remembered; it must be the same by its fingerprint.
+
         Raises:
-            SearchError: it was made with other settings.
+            SearchError: it was made with other settings, or by another model.
         """
-        folder = Path(folder)
-        about = record.read(folder)
-        if about is not None:
-            config = about.config if config is None else config.absolute()
-            if changes := describe_changes(about.config, config):
-                raise SearchError(
-                    f"{folder}: was made with other settings ({'; '.join(changes)}); leave them out, or name "
-                    "another index"
-                )
-            return cls(folder, about, config, None, device)
-        config = (config or IndexConfig()).absolute()
-        model = load_retrieval(config.source, _device(device))
-        return cls(folder, record.write(folder, config, record.describe(model, config)), config, model, device)
+        folder, about = Path(folder), record.read(Path(folder))
+        config = None if config is None else config.absolute()
+        if about is None:
+            config = config or IndexConfig().absolute()
+            model = load_retrieval(config.source, _device(device))
+            return cls(folder, record.write(folder, config, record.describe(model, config)), config, model, device)
+        if config is None or config == about.config:
+            return cls(folder, about, about.config, None, device)
+        if changes := describe_changes(replace(about.config, source=config.source), config):
+            raise SearchError(
+                f"{folder}: was made with other settings ({'; '.join(changes)}); leave them out, or name another index"
+            )
+        found = cls(folder, about, config, load_retrieval(config.source, _device(device)), device)
+        record.put(folder, replace(about, config=config))
+        return found
 
     @classmethod
     def open(
@@ -175,6 +180,18 @@ class VideoIndex:
             self._sync()
             return done
 
+    def forget(self, *videos: str | Path) -> int:
+        """Takes folders or files out of the index, whether they are still there or not; how many videos that were.
+
+        Raises:
+            SearchError: the index knows none of them; another process is updating it.
+        """
+        with self._writing():
+            number = forget(self.catalog, [Path(video) for video in videos])
+            clean(self.token_folder, self.catalog.token_files())
+            self._sync()
+            return number
+
     def sync(self) -> None:
         """Makes the vector store hold what is encoded, no more and no less.
 
@@ -249,21 +266,8 @@ class VideoIndex:
         if not query.strip() or k < 1 or rerank < 0:
             raise SearchError(f"expected a text, k from 1 on and rerank from 0 on; got {query!r}, {k} and {rerank}")
         text = self.model.encode_text([query])
-        hits = self._similar(text, max(k, rerank), after, before)
+        hits = similar_hits(self, text, max(k, rerank), after, before)
         return [*rerank_hits(self, text, hits[:rerank]), *hits[rerank:]][:k]
-
-    def _similar(self, text: TextFeatures, number: int, after: float | None, before: float | None) -> list[Hit]:
-        embed = text.embed[0].float().cpu().numpy()
-        asked, total = number, len(self.store)
-        while True:
-            found = self.store.search(embed, asked, after, before)
-            known = self.catalog.entries([place for place, _ in found])
-            # What another process has just forgotten is not in the catalog any more.
-            if len(known) >= number or len(found) < asked or asked >= total:
-                break
-            asked *= 2
-        hits = [_hit(known[place], similarity) for place, similarity in found if place in known]
-        return hits[:number]
 
     def unindexed(self) -> int:
         """Encoded segments that the vector store does not hold yet."""
@@ -294,7 +298,3 @@ class VideoIndex:
 
 def _device(device: torch.device | str | None) -> torch.device:
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def _hit(entry: Entry, similarity: float) -> Hit:
-    return Hit(entry.path, entry.start, entry.end, similarity, similarity, None, entry.number, entry.id)

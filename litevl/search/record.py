@@ -135,7 +135,12 @@ def write(folder: Path, config: IndexConfig, maker: Maker) -> Record:
     """Makes the record of a new index."""
     record = Record(FORMAT, uuid.uuid4().hex[:12], config, maker)
     folder.mkdir(parents=True, exist_ok=True)
+    put(folder, record)
+    return record
+
+
+def put(folder: Path, record: Record) -> None:
+    """Writes a record in place of an earlier one."""
     aside = folder / f".{NAME}"
     aside.write_text(json.dumps(asdict(record), indent=2, default=str) + "\n", encoding="utf-8")
     os.replace(aside, folder / NAME)
-    return record

@@ -86,17 +86,36 @@ def bring_up_to_date(
     return update
 
 
+def forget(catalog: Catalog, places: Sequence[Path]) -> int:
+    """Takes folders or files out of a catalog; how many videos that were.
+
+    Raises:
+        SearchError: it knows none of them.
+    """
+    number = 0
+    for place in places:
+        place = place.resolve()
+        known = catalog.stamps(place)
+        if not known and place not in catalog.folders():
+            raise SearchError(f"{place}: expected a folder or file of this index, got another")
+        catalog.remove(known)
+        catalog.remove_folder(place)
+        number += len(known)
+    return number
+
+
 def _look(catalog: Catalog, place: Path) -> Changes:
     known = catalog.stamps(place)
     try:
         there = videos_below(place)
     except FileNotFoundError as error:
-        if place not in known:  # a folder; a file that was indexed by its own name may go
-            raise SearchError(str(error)) from error
+        if place not in known:  # a file that was indexed by its own name may go
+            held = "" if not known else f"; it held {len(known)} videos: if they are gone for good, --forget it"
+            raise SearchError(f"{error}{held}") from error
         there = []
     if not there and place not in known:
-        found = f"it held {len(known)} when it was indexed: is its disk mounted?" if known else "name another folder"
-        raise SearchError(f"{place}: expected videos below it, found none; {found}")
+        gone = f"it held {len(known)} when it was indexed: is its disk mounted? If they are gone for good, --forget it"
+        raise SearchError(f"{place}: expected videos below it, found none; {gone if known else 'name another folder'}")
     return compare(there, known)
 
 
@@ -107,6 +126,8 @@ def _settle(catalog: Catalog, place: Path, changes: Changes, update: Update) -> 
         catalog.move(source, target)
     removed = [path for path in changes.gone if path not in changes.stamps]
     catalog.remove(removed)
+    if place in removed:
+        catalog.remove_folder(place)
     update.moved += changes.moved
     update.removed += removed
     update.unchanged += len(changes.stamps) - len(changes.added) - len(changes.moved)

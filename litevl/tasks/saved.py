@@ -38,10 +38,6 @@ class Source:
     vocab: str | None = None
     """For a .pth backbone without a vocab.txt beside it: BERT's vocabulary file, or a hub id that has it."""
 
-    def __post_init__(self) -> None:
-        if self.adapter is not None and not self.adapter.is_dir():
-            raise ValueError(f"adapter: expected the folder of a run or of saved adapters, got {self.adapter}, none")
-
 
 def load_retrieval(source: Source, device: torch.device) -> RetrievalModel:
     """The model that compares and matches texts and videos, in eval mode; an E-ViLM where the folder holds one.
@@ -127,6 +123,8 @@ def _plain(kind: Callable[..., Any], source: Source) -> Any:
 
 
 def _details(folder: Path, task: TaskName) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise ValueError(f"adapter: expected the folder of a run or of saved adapters, got {folder}, none")
     details = read_json(folder / DETAILS)
     if (trained := details.get("task") or task) != task:
         raise ValueError(f"{folder}: expected a run of the task {task}, got one of {trained}")

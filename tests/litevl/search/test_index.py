@@ -11,6 +11,8 @@ import pytest
 import torch
 from rendered_clips import render
 
+from litevl.adapters import LiteVLConfig, plug, save_adapters
+from litevl.blip import load_blip
 from litevl.data.video import VideoError
 from litevl.search import IndexConfig, SearchError, SegmentConfig, VideoIndex
 from litevl.search import index as index_module
@@ -141,6 +143,35 @@ def test_another_model_is_refused_by_its_fingerprint(index, tmp_path, monkeypatc
         other.search(QUERY)
     with pytest.raises(SearchError, match="the queries would come from"):
         other.model  # noqa: B018
+
+
+def test_a_model_may_move(videos, tmp_path):
+    blip = plug(load_blip("embedded"), LiteVLConfig(num_frames=4), verbose=False)
+    adapter = save_adapters(blip, tmp_path / "adapter", task="retrieval")
+    config = IndexConfig(Source(adapter=adapter))
+    VideoIndex.create(tmp_path / "index", config, "cpu").update(videos / "a.mp4", **QUIET)
+    moved = adapter.rename(tmp_path / "moved")
+    with pytest.raises(ValueError, match="adapter: expected the folder of a run"):
+        VideoIndex.open(tmp_path / "index", device="cpu").search(QUERY)
+    there = replace(config, source=Source(adapter=moved))
+    assert VideoIndex.open(tmp_path / "index", there, "cpu").search(QUERY)
+    assert VideoIndex.create(tmp_path / "index", there, "cpu").update(**QUIET).unchanged == 1
+    assert VideoIndex.open(tmp_path / "index", device="cpu").search(QUERY), "the new place is remembered"
+    with pytest.raises(SearchError, match="the queries would come from embedded, frame by frame, 8 frames"):
+        VideoIndex.create(tmp_path / "index", IndexConfig(), "cpu")
+
+
+def test_what_is_forgotten_is_gone(videos, index, made):
+    index.update(videos / "a.mp4", videos / "below", **QUIET)
+    assert index.forget(videos / "below") == 1
+    (videos / "a.mp4").unlink()
+    assert [path.name for path in index.update(**QUIET).removed] == ["a.mp4"]
+    assert index.catalog.folders() == [made[0]]
+    assert index.update(**QUIET).unchanged == len(index.search(QUERY)) == 4
+    assert index.forget(made[0]) == 4
+    assert (index.search(QUERY), list(index.token_folder.iterdir())) == ([], [])
+    with pytest.raises(SearchError, match="expected a folder or file of this index"):
+        index.forget(videos)
 
 
 def test_other_settings_are_refused(index):
