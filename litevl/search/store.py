@@ -55,7 +55,8 @@ class VectorStore:
         self.place, self.name, self.dim = str(place), name, dim
         fields = {"id": pyarrow.int64(), "starts": pyarrow.float64(), "ends": pyarrow.float64()}
         self._schema = pyarrow.schema({**fields, "vector": pyarrow.list_(pyarrow.float32(), dim)})
-        if self.place.startswith("db://"):
+        self._served = self.place.startswith("db://")
+        if self._served:
             options: dict[str, Any] = {"host_override": os.environ.get("LANCEDB_HOST")}
         else:
             options = {"read_consistency_interval": timedelta(0)}  # each query sees what others wrote before it
@@ -67,14 +68,14 @@ class VectorStore:
 
     def __len__(self) -> int:
         """How many segments it holds."""
-        return self._table.count_rows()
+        return self._read(self._table.count_rows)
 
     def ids(self) -> set[int]:
         """Of every segment that it holds."""
         number = len(self)
         if not number:
             return set()
-        return set(self._table.search().select(["id"]).limit(number).to_arrow()["id"].to_pylist())
+        return set(self._read(self._table.search().select(["id"]).limit(number).to_arrow)["id"].to_pylist())
 
     def add(self, rows: Iterable[Row]) -> None:
         """Takes segments in.
@@ -108,8 +109,9 @@ class VectorStore:
         Raises:
             OSError: as `add`.
         """
-        # First joined, then indexed: the other way round the index would be written twice.
-        self._write(self._table.optimize, cleanup_older_than=VERSIONS_KEPT)
+        # First joined, then indexed: the other way round the index would be written twice. A server tidies by itself.
+        if not self._served:
+            self._write(self._table.optimize, cleanup_older_than=VERSIONS_KEPT)
         total = len(self)
         if total > FLAT_UP_TO and not self._table.list_indices():
             from lancedb.index import IvfFlat
@@ -131,6 +133,9 @@ class VectorStore:
             k: how many, at most.
             after: only segments that end after this second of their video.
             before: only segments that begin before this second.
+
+        Raises:
+            SearchError: it can't be read, or its server does not answer.
         """
         wanted = self._table.search(query, vector_column_name="vector").distance_type("dot").limit(k)
         total = len(self)
@@ -140,8 +145,14 @@ class VectorStore:
         bounds += [f"starts < {float(before)!r}"] if before is not None else []
         if bounds:
             wanted = wanted.where(" AND ".join(bounds), prefilter=True)
-        found = wanted.select(["id", "_distance"]).to_arrow()
+        found = self._read(wanted.select(["id", "_distance"]).to_arrow)
         return list(zip(found["id"].to_pylist(), (1 - found["_distance"].to_numpy()).tolist(), strict=True))
+
+    def _read(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except (OSError, RuntimeError) as error:
+            raise SearchError(f"{self.place}: the vector store can't be read ({first_line(error)})") from error
 
     def _write(self, write: Callable[..., Any], *values: Any, **options: Any) -> None:
         # Lance's own errors, a full disk among them, come as RuntimeError with the cause in words.

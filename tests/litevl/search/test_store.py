@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from fake_lancedb import KEY, FakeLanceDB
 
 from litevl.search import store as store_module
 from litevl.search.errors import SearchError
@@ -62,6 +63,47 @@ def test_without_lancedb_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lancedb", None)
     with pytest.raises(ImportError, match=r"pip install 'litevl\[search\]'"):
         VectorStore(tmp_path, "segments", 16)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    made = FakeLanceDB(tmp_path / "server")
+    monkeypatch.setenv("LANCEDB_HOST", made.address)
+    monkeypatch.setenv("LANCEDB_API_KEY", KEY)
+    monkeypatch.setenv("LANCE_CLIENT_MAX_RETRIES", "0")
+    yield made
+    made.close()
+
+
+def test_a_server_is_spoken_to_by_the_same_calls(server, monkeypatch):
+    store = VectorStore("db://videos", "segments", 16)
+    store.add((number, float(number), number + 1.0, vector) for number, vector in enumerate(VECTORS[:50]))
+    store.remove([3])
+    store.tidy()
+    assert store.ids() == VectorStore("db://videos", "segments", 16).ids() == set(range(50)) - {3}
+    assert store.search(VECTORS[7], 3, after=5.0, before=9.0)[0] == (7, pytest.approx(1.0, abs=1e-6))
+    monkeypatch.setattr(store_module, "FLAT_UP_TO", 10)
+    store.tidy()
+    assert server.called[-1] == "create_index"
+    assert {"create", "insert", "delete", "count_rows", "query"} <= set(server.called)
+
+
+def test_a_server_that_does_not_let_us_in_is_said(server, monkeypatch):
+    monkeypatch.setenv("LANCEDB_API_KEY", "another")
+    with pytest.raises(SearchError, match="db://videos: the vector store can't be opened"):
+        VectorStore("db://videos", "segments", 16)
+    monkeypatch.delenv("LANCEDB_API_KEY")
+    with pytest.raises(SearchError, match="api_key is required"):
+        VectorStore("db://videos", "segments", 16)
+
+
+def test_a_server_that_goes_away_is_said(server, monkeypatch):
+    monkeypatch.setenv("LANCE_CLIENT_CONNECT_RETRIES", "0")
+    store = VectorStore("db://videos", "segments", 16)
+    server.close()
+    with pytest.raises(SearchError, match="db://videos: the vector store can't be read"):
+        store.search(VECTORS[0], 1)
+    server.close = int  # it is closed
 
 
 def test_a_place_that_is_none_is_said(tmp_path):
