@@ -21,13 +21,16 @@ class FakeLanceDB:
     def __init__(self, folder: Path):
         self.database = lancedb.connect(folder)
         self.called: list[str] = []
+        self.closed = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self):
-        self._server.shutdown()
-        self._server.server_close()
+        if not self.closed:
+            self.closed = True  # also for connections that are kept open
+            self._server.shutdown()
+            self._server.server_close()
 
     def answer(self, name, call, body):
         """What a call on a table gives: JSON, or an Arrow table."""
@@ -81,6 +84,9 @@ def handler_of(server):
 
         def do_POST(self):
             body = self._body()
+            if server.closed:
+                self.close_connection = True
+                return None
             path = re.fullmatch(r"/v1/table/(\w+)/([\w/]+?)/?(\?.*)?", self.path)
             if self.headers.get("x-api-key") != KEY:
                 return self._send(401, b"", "text/plain")
