@@ -76,7 +76,8 @@ def load_answering(source: Source, device: torch.device) -> tuple[VideoQuestionA
     details = _details(source.adapter, "vqa")
     if "pooling" not in details:
         return VideoQuestionAnswering(_bare(source, "vqa", details, device)).eval(), ()
-    answers = tuple(details["answers"]["answers"])
+    listed = details["answers"]  # runs of earlier versions hold the list alone
+    answers = tuple(listed["answers"] if isinstance(listed, dict) else listed)
     config = QuestionModelConfig(
         **_common(source, details),
         pooling=PoolingConfig(**details["pooling"]),

@@ -14,6 +14,7 @@ from rendered_clips import render
 from litevl.adapters import LiteVLConfig, plug, save_adapters
 from litevl.blip import load_blip
 from litevl.data.video import VideoError
+from litevl.evilm.files import EMBEDDED
 from litevl.search import IndexConfig, SearchError, SegmentConfig, VideoIndex
 from litevl.search import index as index_module
 from litevl.search.catalog import Catalog
@@ -161,6 +162,14 @@ def test_a_model_may_move(videos, tmp_path):
         VideoIndex.create(tmp_path / "index", IndexConfig(), "cpu")
 
 
+def test_an_evilm_searches_too(videos, tmp_path):
+    index = VideoIndex.create(tmp_path / "index", IndexConfig(Source(adapter=EMBEDDED / "pretrained")), "cpu")
+    index.update(videos, **QUIET)
+    hits = index.search(QUERY, rerank=2)
+    assert [hit.match is None for hit in hits] == [False, False, True, True]
+    assert index.explain(QUERY, hits[0]).frame_weights is None
+
+
 def test_what_is_forgotten_is_gone(videos, index, made):
     index.update(videos / "a.mp4", videos / "below", **QUIET)
     assert index.forget(videos / "below") == 1
@@ -289,6 +298,17 @@ def test_why_says_what_each_frame_is_to_the_query(index):
         image = index.clip(hit)[:1]
         alone = index.model.similarity(index.model.encode_text([QUERY]), index.model.encode_video(image)).item()
     assert found.similarity[0] == pytest.approx(alone, abs=1e-5)
+
+
+def test_why_of_a_model_that_pools_by_the_text(videos, tmp_path):
+    blip = plug(load_blip("embedded"), LiteVLConfig(num_frames=4), verbose=False)
+    source = Source(adapter=save_adapters(blip, tmp_path / "adapter", task="retrieval"))
+    index = VideoIndex.create(tmp_path / "index", IndexConfig(source), "cpu")
+    index.update(videos / "a.mp4", **QUIET)
+    found = index.explain(QUERY, index.search(QUERY)[0])
+    assert sum(found.frame_weights) == pytest.approx(4.0, abs=1e-4)
+    assert found.patch_weights.mean().item() == pytest.approx(1.0, abs=1e-5)
+    assert found.patch_weights.shape[0] == found.patch_weights.shape[1]
 
 
 def test_a_query_of_nothing_is_refused(index):
