@@ -87,7 +87,7 @@ def encode(
         videos: folders, with all that is below them, or files; by default those that the index knows.
         index: the index's folder, made if it is not there.
         on_bad_video: `skip` names a video that can't be read and goes on; `error` stops.
-        workers: processes that decode; by default one a core, eight at most.
+        workers: processes that decode; by default one a core with a GPU, two without.
         batch_size: segments encoded at a time.
         device: for the model, as cpu or cuda:0; by default a GPU where there is one.
         json: print what was done as JSON. Progress goes to standard error.
@@ -130,7 +130,7 @@ def index(
         index: the index's folder, made if it is not there.
         forget: take the named folders or files out of the index instead, though they may still be there.
         on_bad_video: `skip` names a video that can't be read and goes on; `error` stops.
-        workers: processes that decode; by default one a core, eight at most.
+        workers: processes that decode; by default one a core with a GPU, two without.
         batch_size: segments encoded at a time.
         device: for the model, as cpu or cuda:0; by default a GPU where there is one.
         json: print what was done as JSON. Progress goes to standard error.

@@ -72,7 +72,7 @@ def _second_time(build: Callable[[], Callable[[], Any]], on_gpu: bool, threads: 
     exact = _forget_peak()
     work()
     del warm
-    return _peak() - before, "resident in a process of its own" + ("" if exact else ", loading included")
+    return peak() - before, "resident in a process of its own" + ("" if exact else ", loading included")
 
 
 @torch.inference_mode()

@@ -1,6 +1,5 @@
 """Decoding the segments of many videos in parallel, a few segments of a video at a time."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -131,10 +130,3 @@ def read_segment(
         return reader.get(frames_of(reader, segment, num_frames))
 
     return with_reader(index_video(path), decoder, pictures)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, eight at most: more decoders than that wait for the encoder."""
-    # Not everywhere are there fewer than the machine has.
-    allowed = getattr(os, "sched_getaffinity", None)
-    return min(8, len(allowed(0)) if allowed else os.cpu_count() or 1)

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from litevl.data.cores import decoding_workers
 from litevl.data.preprocess import PreprocessConfig, normalize, resize_frames
 from litevl.models.interfaces import RetrievalModel
 from litevl.tasks.saved import load_retrieval
@@ -24,7 +25,7 @@ from litevl.training import describe_changes
 
 from . import record
 from .catalog import BadFile, Catalog
-from .decoding import SegmentDataset, read_segment, usable_cores
+from .decoding import SegmentDataset, read_segment
 from .encoding import EncodedVideo, Encoder, Progress
 from .errors import SearchError
 from .options import OnBad
@@ -155,7 +156,7 @@ class VideoIndex:
         Args:
             videos: folders or files; by default those that the index knows.
             on_bad: what a video that can't be read does: `skip` names it and goes on, `error` stops.
-            workers: processes that decode; by default one a core, eight at most.
+            workers: processes that decode; by default as many as keep up with the model, see `decoding_workers`.
             batch_size: segments encoded at a time.
             progress: show a bar with the time left.
 
@@ -212,9 +213,9 @@ class VideoIndex:
             dataset = SegmentDataset(paths, config.segments, maker.num_frames, maker.image_size, config.decoder)
             model, preprocess = self.model, PreprocessConfig(maker.image_size)
             encoder = Encoder(model, preprocess, batch_size, self.token_folder, config.tokens)
-            return encoder.encode(dataset.pieces(usable_cores() if workers is None else workers))
+            return encoder.encode(dataset.pieces(decoding_workers(workers, self._device.type != "cpu")))
 
-        done = bring_up_to_date(self.catalog, [Path(video) for video in videos], encoded, on_bad, progress)
+        done = bring_up_to_date(self.catalog, list(map(Path, videos)), encoded, on_bad, progress)
         clean(self.token_folder, self.catalog.token_files())
         return done
 

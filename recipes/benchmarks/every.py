@@ -24,12 +24,25 @@ from litevl.evaluation.report import rows_table, show
 HERE = Path(__file__).parent
 LAVIS = Path(".venv-lavis/bin/python")
 
-Name = Literal["encode", "timesformer", "rerank", "evaluation", "train_step", "feature_store", "decode", "scaling"]
+Name = Literal[
+    "encode",
+    "timesformer",
+    "rerank",
+    "evaluation",
+    "search_rerank",
+    "vector_store",
+    "train_step",
+    "feature_store",
+    "decode",
+    "scaling",
+]
 PROGRAMS: dict[Name, tuple[str, ...]] = {
     "encode": ("--compile",),
     "timesformer": ("--compile",),
     "rerank": (),
     "evaluation": (),
+    "search_rerank": (),
+    "vector_store": (),
     "train_step": (),
     "feature_store": (),
     "decode": (),
