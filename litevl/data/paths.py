@@ -5,9 +5,9 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from litevl.data.annotations import VIDEO_EXTENSIONS
-from litevl.data.feature_store import FeatureStore
 from litevl.data.video_index import VideoError
 from litevl.data.video_key import is_video_key
 
@@ -43,7 +43,8 @@ class VideoFolder:
     Args:
         root: the folder.
         frame_store: where the videos' decoded frames are kept, if they are; see `litevl.data.frame_store`.
-        features: what is read in place of frames, if anything is; see `litevl.data.feature_store`.
+        features: the `FeatureStore` that is read in place of frames, if one is; its module imports torch, which
+            commands that only look at files need not wait for.
         decode_timeout: seconds that a worker's decoder may take for a clip; 0 for no limit.
 
     Raises:
@@ -55,7 +56,7 @@ class VideoFolder:
         self,
         root: str | os.PathLike[str],
         frame_store: str | os.PathLike[str] | None = None,
-        features: FeatureStore | None = None,
+        features: Any = None,
         decode_timeout: float = DECODE_TIMEOUT,
     ):
         if not 0 <= decode_timeout < math.inf:
@@ -66,7 +67,7 @@ class VideoFolder:
             raise FileNotFoundError(f"expected a folder of videos, got {self.root}, which is not one")
         self._listings: dict[str, dict[str, list[str]]] = {}
 
-    def reading(self, features: FeatureStore) -> "VideoFolder":
+    def reading(self, features: Any) -> "VideoFolder":
         """The same folder, of whose videos stored features are read in place of frames."""
         return VideoFolder(self.root, self.frame_store, features, self.decode_timeout)
 

@@ -14,7 +14,7 @@ from litevl.data.answers import AnswerList, normalized, qa_metrics, right_answer
 from litevl.data.question_files import VideoQuestion
 from litevl.distributed import gather_objects
 from litevl.models import TokenBatch, VideoQuestionAnswering
-from litevl.models.encoding import VideoInput
+from litevl.models.encoding import ClipBatch
 from litevl.models.interfaces import QuestionModel
 
 
@@ -49,7 +49,7 @@ class QuestionEvaluationConfig:
 def answer_questions(
     model: QuestionModel,
     questions: Mapping[str, Sequence[VideoQuestion]],
-    videos: Iterable[tuple[Sequence[str], VideoInput]],
+    videos: Iterable[tuple[Sequence[str], ClipBatch]],
     answers: AnswerList,
     accelerator: Accelerator,
     config: QuestionEvaluationConfig,

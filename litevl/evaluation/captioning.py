@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from litevl.distributed import gather_objects
 from litevl.models import VideoCaptioning
-from litevl.models.encoding import VideoInput
+from litevl.models.encoding import ClipBatch
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class WrittenCaptions:
 @torch.no_grad()
 def write_captions(
     model: VideoCaptioning,
-    videos: Iterable[tuple[Sequence[str], VideoInput]],
+    videos: Iterable[tuple[Sequence[str], ClipBatch]],
     accelerator: Accelerator,
     config: CaptioningEvaluationConfig,
     rivals: Mapping[str, tuple[str, str]] | None = None,

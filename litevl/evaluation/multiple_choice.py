@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from litevl.data.multiple_choice import CaptionChoice
 from litevl.distributed import gather_objects
-from litevl.models.encoding import VideoInput
+from litevl.models.encoding import ClipBatch
 from litevl.models.interfaces import RetrievalModel
 
 
@@ -17,7 +17,7 @@ from litevl.models.interfaces import RetrievalModel
 def choose_captions(
     model: RetrievalModel,
     choices: Mapping[str, CaptionChoice],
-    videos: Iterable[tuple[Sequence[str], VideoInput]],
+    videos: Iterable[tuple[Sequence[str], ClipBatch]],
     accelerator: Accelerator,
     pair_batch: int,
     num_videos: int | None = None,

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from litevl.distributed import gather_objects
-from litevl.models.encoding import VideoInput
+from litevl.models.encoding import ClipBatch
 from litevl.models.features import TextFeatures, VideoFeatures
 from litevl.models.interfaces import RetrievalModel
 
@@ -81,7 +81,7 @@ def score_gallery(
     model: RetrievalModel,
     texts: Sequence[str],
     text_ids: Sequence[str],
-    videos: Iterable[tuple[Sequence[str], VideoInput]],
+    videos: Iterable[tuple[Sequence[str], ClipBatch]],
     accelerator: Accelerator,
     *,
     k: int,
@@ -150,7 +150,7 @@ def score_gallery(
 
 def _encode_videos(
     model: RetrievalModel,
-    videos: Iterable[tuple[Sequence[str], VideoInput]],
+    videos: Iterable[tuple[Sequence[str], ClipBatch]],
     accelerator: Accelerator,
     num_videos: int | None,
 ) -> tuple[list[str], list[VideoFeatures]]:

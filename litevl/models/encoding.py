@@ -16,6 +16,8 @@ from .features import TextFeatures, TokenBatch, VideoFeatures
 Pixels = Float[Tensor, "videos time 3 height width"] | Float[Tensor, "videos 3 height width"]
 VideoInput = Pixels | FrameFeatures
 """What a BLIP with adapters takes of videos: pixels, or what the blocks below its first adapter made of them."""
+ClipBatch = Float[Tensor, "_ time 3 height width"] | FrameFeatures
+"""The same of clips, as one of several batches, which need not be of one size."""
 
 
 def require_plugged(blip: Any) -> None:

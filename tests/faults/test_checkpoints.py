@@ -63,7 +63,10 @@ HUGE = torch.zeros(1).expand(10**12)
 HOSTILE = {
     "a pickle with code": (lambda f: pickled(f, extra=Evil(f / "ran")), "the pickle asks for .*it was not run"),
     "a packed file": (packed, r"is not packed; this one has .* unpacks to"),
-    "a shape without its numbers": (lambda f: pickled(f, weights={"itm_head.bias": HUGE}), "of 4,000,000,000,000 bytes, 4 in"),
+    "a shape without its numbers": (
+        lambda f: pickled(f, weights={"itm_head.bias": HUGE}),
+        "of 4,000,000,000,000 bytes, 4 in",
+    ),
     "a billion layers": (lambda f: configured(f, vision_config={"num_hidden_layers": 10**9}), "the 10{9} layers"),
     "NaN": (lambda f: changed(f, **{"itm_head.bias": NAN}), "NaN or infinity in 1 of .*itm_head.bias"),
     "integers": (lambda f: changed(f, **{"itm_head.bias": INTEGERS}), "in another type: itm_head.bias .int8"),
