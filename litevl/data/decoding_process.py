@@ -53,7 +53,7 @@ class DecodingProcess:
         self._memory = mmap.mmap(-1, max(int(np.prod(shape)), 1))
         self._clip = torch.from_numpy(np.frombuffer(self._memory, np.uint8)[: int(np.prod(shape))].reshape(shape))
         self._pid: int | None = None
-        self._pipe: Connection[Any, Any] | None = None
+        self._pipe: Connection | None = None
 
     def __call__(self, path: Path, *arguments: Any) -> UInt8[Tensor, "time 3 size size"]:
         """The clip.
@@ -115,7 +115,7 @@ class DecodingProcess:
         theirs.close()
         self._pid, self._pipe = pid, ours
 
-    def _serve(self, pipe: "Connection[Any, Any]") -> None:
+    def _serve(self, pipe: Connection) -> None:
         first: int | None = None
         while True:
             try:

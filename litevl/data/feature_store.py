@@ -11,7 +11,7 @@ import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from torch import Tensor
 from litevl.adapters import FrameFeatures
 from litevl.data.annotations import VideoSource
 from litevl.data.preprocess import PreprocessConfig, normalize
+from litevl.data.retrieval_config import FeaturePrecision
 from litevl.data.sampling import candidate_places
 from litevl.data.video import VideoError
 
 VERSION = 1
 """Of how features are computed and written; another one leaves older files unread."""
-Precision = Literal["float16", "bfloat16", "float32"]
 NAME = "hidden"
 
 
@@ -48,7 +48,7 @@ class FeatureKind:
     """Fingerprint of the preprocessing."""
     computed_in: str
     """Mixed precision of the computation; `no` is float32."""
-    precision: Precision
+    precision: FeaturePrecision
     """Of what is kept."""
     tokens: int
     """Of a frame, CLS counted."""

@@ -12,11 +12,11 @@ from litevl.corpus.questions import ORDER_KINDS
 from .answers import AnswerList
 from .coverage import BadVideoPolicy, Coverage, apply_policy, find_bad_videos
 from .digest import digest_of
-from .feature_store import Precision
 from .paths import DECODE_TIMEOUT, VideoFolder
 from .question_dataset import QuestionedVideo, by_video
 from .question_files import Dataset, Format, VideoQuestion
 from .questions import QuestionData, load_questions
+from .retrieval_config import FeaturePrecision
 from .sampling import Sampling, check_per_segment
 from .video import Decoder
 
@@ -70,7 +70,7 @@ class QuestionDataConfig:
     """A folder to keep what the frozen blocks below the first adapter make of frames, for adapters in the upper blocks
     (--adapter.layers 8 9 10 11): no epoch then decodes or computes them again. It holds frames-per-segment frames of
     each segment (1 if that is not given), and says its size before it is written."""
-    feature_precision: Precision = "float16"
+    feature_precision: FeaturePrecision = "float16"
     """Of what the feature store holds: float16 rounds by 0.05%, an eighth of bfloat16's, which is for features beyond
     65504; float32 is exact, and twice as large."""
 

@@ -9,7 +9,6 @@ from .activitynet import ACTIVITYNET, load_activitynet
 from .benchmark import Split
 from .coverage import BadVideoPolicy
 from .didemo import DIDEMO, load_didemo
-from .feature_store import Precision
 from .msrvtt import CAPTION_MODES, Format, TestSplit, TrainSplit, load_msrvtt
 from .msvd import MSVD, load_msvd
 from .own import load_own
@@ -23,6 +22,8 @@ AnySchema = Literal[
     "original", "clip4clip", "frozen", "jsonl", "lavis", "singularity", "hf", "violet", "xpool", "testa"
 ]
 """MSR-VTT's forms and those of the others."""
+FeaturePrecision = Literal["float16", "bfloat16", "float32"]
+"""In which stored features are kept."""
 Dataset = Literal["msrvtt", "didemo", "activitynet", "msvd", "own"]
 BENCHMARKS = {"didemo": DIDEMO, "activitynet": ACTIVITYNET, "msvd": MSVD}
 
@@ -86,7 +87,7 @@ class RetrievalDataConfig:
     """A folder to keep what the frozen blocks below the first adapter make of frames, for adapters in the upper blocks
     (--adapter.layers 8 9 10 11): no epoch then decodes or computes them again. It holds frames-per-segment frames of
     each segment (1 if that is not given), and says its size before it is written."""
-    feature_precision: Precision = "float16"
+    feature_precision: FeaturePrecision = "float16"
     """Of what the feature store holds: float16 rounds by 0.05%, an eighth of bfloat16's, which is for features beyond
     65504; float32 is exact, and twice as large."""
 

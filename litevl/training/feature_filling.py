@@ -15,10 +15,11 @@ from tqdm import tqdm
 from litevl.adapters import encode_below, find_vision_encoder, fingerprint_below, require_frozen_below
 from litevl.data.annotations import VideoSource
 from litevl.data.dataset import VideoDataset
-from litevl.data.feature_store import FeatureKind, FeatureStore, Precision
+from litevl.data.feature_store import FeatureKind, FeatureStore
 from litevl.data.loader import clip_loader
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig, normalize
+from litevl.data.retrieval_config import FeaturePrecision
 from litevl.data.video import Decoder, VideoError
 from litevl.distributed import gather_objects
 
@@ -46,7 +47,7 @@ def open_store(
     computed_in: str,
     num_frames: int,
     per_segment: int,
-    precision: Precision,
+    precision: FeaturePrecision,
     decoder: Decoder,
 ) -> FeatureStore:
     """The store of what the blocks below `layer` of a plugged BLIP make of frames; see `FeatureStore`.
