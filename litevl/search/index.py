@@ -1,8 +1,7 @@
-"""An index of videos: encoded once, searched by text, in two stages.
+"""An index of videos: encoded once, searched by text in two stages.
 
 Stage one asks the vector store for the segments whose embeddings are most like the query's. Stage two matches the best
-of them with the query by cross-attention over their tokens, read from disk or made again, as `litevl.evaluation` does:
-matching logit plus similarity.
+with the query by cross-attention over their tokens, from disk or made again: logit plus similarity, as in evaluation.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
