@@ -17,6 +17,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "encode": commands.encode,
     "index": commands.index,
     "search": commands.search,
+    "serve": commands.serve,
     "ask": commands.ask,
     "caption": commands.caption,
     "compare": commands.compare,

@@ -10,6 +10,7 @@ from litevl.commands.index import encode, index
 from litevl.commands.prepare import prepare
 from litevl.commands.say import ask, caption
 from litevl.commands.search import search
+from litevl.commands.serve import serve
 from litevl.commands.validate import validate
 
-__all__ = ["ask", "caption", "compare", "encode", "index", "prepare", "search", "validate"]
+__all__ = ["ask", "caption", "compare", "encode", "index", "prepare", "search", "serve", "validate"]

@@ -1,0 +1,101 @@
+"""The server: the page, and the videos that it plays, under one address."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litevl.search import VideoIndex
+
+from .config import ServeConfig
+from .media import Media, routes
+from .speaking import Speaker
+from .uploads import INCOMING, Uploads
+from .worker import Worker
+
+MISSING = "the page is made with Gradio, which is not installed; pip install 'litevl[serve]'"
+CUTS = ".cuts"
+"""Where parts of videos that browsers don't play are kept, below the uploads."""
+
+
+def make_app(index: VideoIndex, config: ServeConfig) -> Any:
+    """The application, for any ASGI server.
+
+    Returns:
+        A FastAPI.
+
+    Raises:
+        ImportError: Gradio, or the vector store, is not installed.
+        SearchError: the index does not open.
+    """
+    uploads_folder = config.uploads.resolve()
+    # Gradio reads these when it is imported: uploads arrive below the one folder, and nobody is told of it.
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads_folder / INCOMING)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio as gr
+        from fastapi import FastAPI
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+    except ImportError as error:
+        raise ImportError(MISSING) from error
+    from .page import CSS, Page, build
+
+    # Loaded before threads share them.
+    index.model, len(index.store)
+    worker = Worker(index.folder, str(index.model.device), config.timeout)
+    uploads = Uploads(uploads_folder, worker, config.max_bytes)
+    media = Media(index, uploads_folder / CUTS)
+    speaker = Speaker(config.answering, config.captioning, index.model.device, index.config.decoder)
+
+    @asynccontextmanager
+    async def stopping(app: Any) -> AsyncIterator[None]:
+        yield
+        worker.stop()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=stopping)
+    if is_loopback(config.host):
+        # Another site's page could give this machine's address a name of its own, and read what is here by it.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "::1", config.host])
+    app.include_router(routes(media))
+    font = ["system-ui", "sans-serif"]
+    theme = gr.themes.Default(primary_hue="blue", font=font, font_mono=["ui-monospace", "monospace"])
+    return gr.mount_gradio_app(
+        app, build(Page(index, config, media, uploads, speaker)), "/", config.host, config.port, footer_links=[],
+        run_history=False, max_file_size=config.max_bytes, show_error=True, ssr_mode=False, theme=theme, css_paths=CSS,
+    )  # fmt: skip
+
+
+def run(app: Any, config: ServeConfig) -> None:
+    """Serves until it is interrupted.
+
+    Raises:
+        OSError: the address is taken, or none of this machine's.
+    """
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        listening = socket.create_server((config.host, config.port), family=family, backlog=2048)
+    except OSError as error:
+        raise OSError(
+            f"{config.host}, port {config.port}: can't listen there ({error.strerror}); name another --port"
+        ) from error
+    with listening:
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        print(f"open http://{host}:{listening.getsockname()[1]}/ in a browser; Ctrl-C stops", flush=True)
+        try:
+            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+        except KeyboardInterrupt:
+            print("stopped")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

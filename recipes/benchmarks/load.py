@@ -1,0 +1,201 @@
+"""Many people searching at once: a server of the embedded corpus's test clips, and clients that ask without a pause.
+
+    python recipes/benchmarks/load.py
+    python recipes/benchmarks/load.py --address http://127.0.0.1:7860 --clients 50 --seconds 60
+
+The server is `litevl serve` in a process of its own, on loopback; each client speaks to it as the page does, through
+Gradio's queue, waits for its answer and asks the next. Every answer is compared with what the same index answers alone,
+before: a search that was lost, or another's, stops the benchmark with an error.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import numpy as np
+import torch
+import tyro
+
+from litevl.evaluation.report import rows_markdown, rows_table, show, write_section
+from litevl.evaluation.stamp import describe_device
+
+TITLE = "Searches at once"
+QUERIES = tuple(
+    f"{article} {colour} {shape} {movement}"
+    for article in ("a", "the")
+    for colour in ("red", "blue", "green", "yellow")
+    for shape in ("square", "circle", "star", "triangle")
+    for movement in ("moves to the left", "moves to the right", "grows", "appears first")
+)
+PATIENCE = 120.0
+"""Seconds that a client waits for one answer."""
+
+
+@dataclass(frozen=True)
+class LoadConfig:
+    """How many ask for how long."""
+
+    clients: int = 50
+    """That search at the same time."""
+    seconds: float = 60.0
+    """For which they begin new searches."""
+    address: str | None = None
+    """A server that runs already; by default one is started, on `videos`."""
+    videos: int = 200
+    """Clips of the embedded corpus's test split that the server's index holds."""
+    adapter: Path | None = None
+    """The folder of a finished run of retrieval; by default the frozen backbone, frame by frame."""
+    device: str = "cpu"
+    """Of the server that is started."""
+    markdown: Path | None = None
+    """Also write the figures into this page, in place of earlier ones."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came out."""
+
+    searches: int
+    lost: int
+    """Searches that were not answered, or not with what they asked for."""
+    seconds: float
+    """Until the last answer."""
+    milliseconds: dict[str, float]
+    """That an answer took: p50, p95 and the longest."""
+    alone: float
+    """Milliseconds that one client, alone, waited at the median."""
+
+
+def main(config: LoadConfig, command: str = "python recipes/benchmarks/load.py") -> Load:
+    """Asks, and prints the figures.
+
+    Raises:
+        RuntimeError: a search was lost.
+    """
+    with serving(config) as address:
+        expected, alone = answers_alone(address)
+        took, lost, seconds = ask_at_once(config, address, expected)
+    if not took:
+        raise RuntimeError(f"expected answers, got none; the first loss: {lost[0]}")
+    p50, p95 = np.percentile(took, [50, 95]).tolist()
+    found = Load(len(took) + len(lost), len(lost), seconds, {"p50": p50, "p95": p95, "max": max(took)}, alone)
+    cells = [["clients", "searches", "lost", "a second", "p50, ms", "p95, ms", "longest, ms", "one alone, p50, ms"]]
+    figures = [f"{value:,.0f}" for value in (*found.milliseconds.values(), alone)]
+    cells.append([str(config.clients), f"{found.searches:,}", str(found.lost), f"{len(took) / seconds:.1f}", *figures])
+    show(rows_table(TITLE, cells, words=0))
+    text = (
+        f"By `{command}` on {date.today():%Y-%m-%d}, on {describe_device(torch.device(config.device))}: {config.clients} clients for "
+        f"{config.seconds:g} seconds, without a pause between their searches; clients and server share the machine."
+    )
+    print(text)
+    if config.markdown is not None:
+        write_section(config.markdown, TITLE, f"{text}\n\n{rows_markdown(cells)}")
+    if lost:
+        raise RuntimeError(f"{len(lost)} of {found.searches:,} searches were lost; the first: {lost[0]}")
+    return found
+
+
+def ask_at_once(
+    config: LoadConfig, address: str, expected: dict[str, list[int]]
+) -> tuple[list[float], list[str], float]:
+    """Milliseconds of each search, what was lost, and how long all of it took."""
+    took: list[float] = []
+    lost: list[str] = []
+    began = time.perf_counter()
+
+    def client(number: int) -> None:
+        with httpx.Client(timeout=PATIENCE) as http:
+            place = number
+            while time.perf_counter() - began < config.seconds:
+                query = QUERIES[place % len(QUERIES)]
+                place += config.clients + 1
+                start = time.perf_counter()
+                try:
+                    came = search(http, address, query)
+                    if came != expected[query]:
+                        raise ValueError(f"{query!r}: expected segments {expected[query]}, got {came}")
+                    took.append(1000 * (time.perf_counter() - start))
+                except (httpx.HTTPError, LookupError, ValueError) as error:
+                    lost.append(f"{type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(config.clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return took, lost, time.perf_counter() - began
+
+
+def answers_alone(address: str) -> tuple[dict[str, list[int]], float]:
+    """What each query is answered when nobody else asks, and how long that takes at the median."""
+    expected, took = {}, []
+    with httpx.Client(timeout=PATIENCE) as http:
+        for query in QUERIES:
+            start = time.perf_counter()
+            expected[query] = search(http, address, query)
+            took.append(1000 * (time.perf_counter() - start))
+    if not all(expected.values()):
+        raise RuntimeError(f"{address}: expected an index that holds videos, got one that finds nothing")
+    return expected, float(np.median(took))
+
+
+def search(http: httpx.Client, address: str, query: str) -> list[int]:
+    """The ids of the segments that the page would list."""
+    call = f"{address.rstrip('/')}/gradio_api/call/search"
+    event = http.post(call, json={"data": [query]}).raise_for_status().json()["event_id"]
+    kind = ""
+    with http.stream("GET", f"{call}/{event}") as stream:
+        stream.raise_for_status()
+        for line in stream.iter_lines():
+            name, _, value = line.partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data" and kind in ("complete", "error"):
+                told: Any = json.loads(value)
+                if kind == "error":
+                    raise ValueError(f"{query!r}: the server said {told}")
+                return [hit["id"] for hit in told[0]["hits"]]
+    raise LookupError(f"{query!r}: the answer ended before it came")
+
+
+@contextmanager
+def serving(config: LoadConfig) -> Iterator[str]:
+    """The address of the server that is asked: one that runs already, or one of its own."""
+    if config.address is not None:
+        yield config.address
+        return
+    from litevl.data.retrieval import RetrievalDataConfig, load_retrieval_data
+    from litevl.search import IndexConfig, SegmentConfig, VideoIndex
+    from litevl.tasks.saved import Source
+
+    with TemporaryDirectory() as folder:
+        data = load_retrieval_data(RetrievalDataConfig(), training=False)
+        files = [data.folder.resolve(video.key) for video in data.splits["test"]][: config.videos]
+        settings = IndexConfig(Source(adapter=config.adapter), SegmentConfig("whole"))
+        VideoIndex.create(Path(folder) / "index", settings, config.device).update(*files)
+        command = ["-m", "litevl", "serve", "--index", f"{folder}/index", "--port", "0", "--device", config.device]
+        server = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout is not None
+            said = server.stdout.readline()
+            if not said.startswith("open "):
+                raise RuntimeError(f"the server did not start: {said!r}")
+            yield said.split()[1]
+        finally:
+            server.terminate()
+            server.wait()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(LoadConfig, description=__doc__), shlex.join(["python", "recipes/benchmarks/load.py", *sys.argv[1:]]))
