@@ -65,7 +65,7 @@ def serve(
     from litevl.search import SearchError, VideoIndex
     from litevl.search.record import read
     from litevl.serve.config import ServeConfig
-    from litevl.serve.server import is_loopback, make_app, run
+    from litevl.serve.server import is_loopback, listen, make_app, run
     from litevl.tasks.saved import Source
 
     try:
@@ -73,12 +73,13 @@ def serve(
             uploads or index / "uploads", host, port, max_upload_mb, timeout, hits, rerank,
             Source(ask_backbone, ask_adapter, vocab), Source(caption_backbone, caption_adapter, vocab),
         )  # fmt: skip
-        making = Making(backbone, adapter, vocab).config(index)
-        there = read(index) is not None
-        found = VideoIndex.open(index, making, device) if there else VideoIndex.create(index, making, device)
-        if not is_loopback(host):
-            print(f"note: whoever reaches {host} can search, and add videos; there is no password", file=sys.stderr)
-        run(make_app(found, config), config)
+        with listen(config) as listening:
+            making = Making(backbone, adapter, vocab).config(index)
+            there = read(index) is not None
+            found = VideoIndex.open(index, making, device) if there else VideoIndex.create(index, making, device)
+            if not is_loopback(host):
+                print(f"note: who reaches {host} can search and add videos; there is no password", file=sys.stderr)
+            run(make_app(found, config), listening)
     except (ImportError, OSError, RuntimeError, SearchError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -40,7 +40,8 @@ def make_app(index: VideoIndex, config: ServeConfig) -> Any:
         from starlette.middleware.trustedhost import TrustedHostMiddleware
     except ImportError as error:
         raise ImportError(MISSING) from error
-    from .page import CSS, Page, build
+    from .layout import CSS, build
+    from .page import Page
 
     # Loaded before threads share them.
     index.model, len(index.store)
@@ -67,28 +68,32 @@ def make_app(index: VideoIndex, config: ServeConfig) -> Any:
     )  # fmt: skip
 
 
-def run(app: Any, config: ServeConfig) -> None:
-    """Serves until it is interrupted.
+def listen(config: ServeConfig) -> socket.socket:
+    """Takes the address, before anything is loaded.
 
     Raises:
-        OSError: the address is taken, or none of this machine's.
+        OSError: it is taken, or none of this machine's.
     """
-    import uvicorn
-
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
-        listening = socket.create_server((config.host, config.port), family=family, backlog=2048)
+        return socket.create_server((config.host, config.port), family=family, backlog=2048)
     except OSError as error:
         raise OSError(
             f"{config.host}, port {config.port}: can't listen there ({error.strerror}); name another --port"
         ) from error
-    with listening:
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        print(f"open http://{host}:{listening.getsockname()[1]}/ in a browser; Ctrl-C stops", flush=True)
-        try:
-            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
-        except KeyboardInterrupt:
-            print("stopped")
+
+
+def run(app: Any, listening: socket.socket) -> None:
+    """Serves until it is interrupted."""
+    import uvicorn
+
+    name, port = listening.getsockname()[:2]
+    host = f"[{name}]" if ":" in name else name
+    print(f"open http://{host}:{port}/ in a browser; Ctrl-C stops", flush=True)
+    try:
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+    except KeyboardInterrupt:
+        print("stopped")
 
 
 def is_loopback(host: str) -> bool:

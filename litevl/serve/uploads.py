@@ -52,6 +52,10 @@ class Uploads:
         """Takes in files that have arrived, one after the other; what is refused is deleted."""
         for path in arrived:
             name = safe_name(path.name)
+            # A link would be followed to where it leads; and what did not arrive here is not ours to delete.
+            if self.incoming not in path.absolute().parents or path.parent.resolve() != path.parent.absolute():
+                yield Taken(name, "expected a file that was uploaded here")
+                continue
             try:
                 self._take(path, name)
                 yield Taken(name)
@@ -74,8 +78,7 @@ class Uploads:
                     path.unlink()
 
     def _take(self, path: Path, name: str) -> None:
-        # A link would be followed to where it leads.
-        if path.is_symlink() or self.incoming not in path.resolve().parents:
+        if path.is_symlink():
             raise RefusedError("expected a file that was uploaded here")
         size = path.stat().st_size
         if size > self.max_bytes:
@@ -104,7 +107,7 @@ class Uploads:
 def safe_name(given: str) -> str:
     """A file's name of letters, digits, spaces, dots, dashes and underscores alone, neither a path nor hidden."""
     name = unicodedata.normalize("NFC", given).replace("\\", "/").rpartition("/")[2]
-    name = re.sub(r"[^\w .-]+", "_", name)
+    name = re.sub(r"[^\w .-]+", "_", name).rstrip(" .-")
     stem, dot, ending = name.rpartition(".")
-    stem = (stem if dot else ending)[: LONGEST - len(ending) - 1].strip(" .-")
-    return f"{stem or 'video'}.{ending}" if dot else stem or "video"
+    stem = (stem if dot else ending)[: LONGEST - len(ending) - 1].strip(" .-") or "video"
+    return f"{stem}.{ending}" if dot else stem

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -79,11 +78,6 @@ def frames_html(explanation: Explanation) -> str:
 def percent(share: float) -> str:
     """A probability as people write it; never all or nothing."""
     return "over 99%" if share > 0.995 else "under 1%" if share < 0.005 else f"{100 * share:.0f}%"
-
-
-def alert_html(message: str) -> str:
-    """A message that something was not done."""
-    return f'<p class="note alert" role="alert">{escape(message)}</p>'
 
 
 def _small(picture: UInt8[np.ndarray, "height width 3"]) -> Image.Image:

@@ -94,8 +94,9 @@ def main(config: LoadConfig, command: str = "python recipes/benchmarks/load.py")
     figures = [f"{value:,.0f}" for value in (*found.milliseconds.values(), alone)]
     cells.append([str(config.clients), f"{found.searches:,}", str(found.lost), f"{len(took) / seconds:.1f}", *figures])
     show(rows_table(TITLE, cells, words=0))
+    where = describe_device(torch.device(config.device))
     text = (
-        f"By `{command}` on {date.today():%Y-%m-%d}, on {describe_device(torch.device(config.device))}: {config.clients} clients for "
+        f"By `{command}` on {date.today():%Y-%m-%d}, on {where}: {config.clients} clients for "
         f"{config.seconds:g} seconds, without a pause between their searches; clients and server share the machine."
     )
     print(text)
@@ -165,7 +166,7 @@ def search(http: httpx.Client, address: str, query: str) -> list[int]:
                 told: Any = json.loads(value)
                 if kind == "error":
                     raise ValueError(f"{query!r}: the server said {told}")
-                return [hit["id"] for hit in told[0]["hits"]]
+                return [hit["id"] for hit in told[1]]
     raise LookupError(f"{query!r}: the answer ended before it came")
 
 

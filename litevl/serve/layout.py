@@ -1,0 +1,111 @@
+"""The page's parts and what leads from one to the other.
+
+They are Gradio's components, so `gradio_client` speaks to them too: `Client(address).predict(text, api_name="/search")`
+gives the list of hits, as HTML and as values.
+"""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from litevl.data.annotations import VIDEO_EXTENSIONS
+from litevl.search.decoding import usable_cores
+
+from .listing import CHOOSE
+from .page import Page
+
+CSS = Path(__file__).with_name("page.css")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components that something happens to."""
+
+    found: gr.State
+    """What the search found, on the server."""
+    place: gr.State
+    """Of the chosen hit among it."""
+    query: gr.Textbox
+    go: gr.Button
+    listed: gr.HTML
+    plain: gr.JSON
+    """The list for programs."""
+    player: gr.HTML
+    about: gr.Column
+    """All that stands below the player."""
+    why: gr.HTML
+    question: gr.Textbox
+    asking: gr.Button
+    captioning: gr.Button
+    said: gr.HTML
+    files: gr.File
+    add: gr.Button
+    taken: gr.HTML
+
+
+def build(page: Page) -> gr.Blocks:
+    """The page."""
+    with gr.Blocks(title="litevl", analytics_enabled=False) as blocks:
+        parts = _lay_out(page)
+        blocks.load(page.held, None, parts.listed, show_progress="hidden", api_visibility="private", queue=False)
+        _connect(page, parts)
+    return blocks
+
+
+def _lay_out(page: Page) -> Parts:
+    line: dict[str, Any] = {"show_label": False, "container": False, "max_lines": 1}
+    found, place = gr.State(("", [])), gr.State(0)
+    gr.HTML(f"<header><h1>litevl</h1><p>{escape(page.maker())}</p></header>")
+    with gr.Row():
+        query = gr.Textbox(placeholder="a red square moves to the left", scale=8, elem_id="query", **line)
+        go = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="go")
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            listed, plain = gr.HTML(js_on_load=CHOOSE, elem_id="found"), gr.JSON(visible=False)
+        with gr.Column(scale=3, min_width=320, elem_id="chosen"):
+            player = gr.HTML(elem_id="player")
+            with gr.Column(visible=False) as about:
+                why = gr.HTML(elem_id="why")
+                with gr.Row():
+                    hint = "ask about it: which shape appears first?"
+                    question = gr.Textbox(placeholder=hint, scale=6, min_width=200, elem_id="question", **line)
+                    asking = gr.Button("Ask", scale=1, min_width=70, elem_id="asking")
+                    captioning = gr.Button("Caption", scale=1, min_width=90, elem_id="captioning")
+                said = gr.HTML(elem_id="said")
+    with gr.Accordion("Add videos", open=not page.index.catalog.counts()[0], elem_id="add"):
+        label = f"{', '.join(VIDEO_EXTENSIONS)}; up to {page.config.max_upload_mb:g} MB each"
+        endings = [f".{ending}" for ending in VIDEO_EXTENSIONS]
+        files = gr.File(label=label, file_count="multiple", file_types=endings, height=140, elem_id="files")
+        add = gr.Button("Add to the index", elem_id="take")
+        taken = gr.HTML(elem_id="taken")
+    searched = (found, place, query, go, listed, plain)
+    return Parts(*searched, player, about, why, question, asking, captioning, said, files, add, taken)
+
+
+def _connect(page: Page, parts: Parts) -> None:
+    # Searches only read: as many run at once as there are cores. What writes, or holds a large model, runs alone.
+    many: dict[str, Any] = {"concurrency_limit": usable_cores(), "concurrency_id": "search"}
+    hidden: dict[str, Any] = {"api_visibility": "private"}
+    alone: dict[str, Any] = {"concurrency_limit": 1, **hidden}
+    shown = [parts.player, parts.about, parts.place]
+    search = gr.on(
+        [parts.go.click, parts.query.submit], page.search, parts.query, [parts.listed, parts.plain, parts.found],
+        api_name="search", show_progress="hidden", **many,
+    )  # fmt: skip
+    cleared = search.then(lambda: ("", ""), None, [parts.why, parts.said], queue=False, **hidden)
+    first = cleared.then(page.show_first, parts.found, shown, **many, **hidden)
+    chosen = parts.listed.choose(page.show_chosen, parts.found, [*shown, parts.why, parts.said], **many, **hidden)
+    for playing in (first, chosen):
+        playing.then(page.explain, [parts.found, parts.place], parts.why, concurrency_id="why", **alone)
+    gr.on(
+        [parts.asking.click, parts.question.submit], page.ask, [parts.found, parts.place, parts.question], parts.said,
+        concurrency_id="saying", **alone,
+    )  # fmt: skip
+    parts.captioning.click(
+        page.caption, [parts.found, parts.place], parts.said, concurrency_id="saying", **alone
+    )  # fmt: skip
+    told = [parts.taken, parts.files, parts.listed]
+    parts.add.click(page.take, [parts.found, parts.files], told, concurrency_id="adding", **alone)

@@ -1,0 +1,119 @@
+"""`litevl serve` as people meet it: in a real browser, and many at once."""
+
+import os
+import shutil
+from pathlib import Path
+
+import httpx
+import load
+import pytest
+from shape_films import HOSTILE, film
+
+from litevl.__main__ import main
+
+pytestmark = pytest.mark.slow
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture
+def page():
+    found = next(filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), *BROWSERS))), None)
+    if found is None:
+        pytest.skip("no Chromium: apt-get install chromium, or name one by CHROMIUM=/path/to/chrome")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
+
+
+def search(page, text):
+    page.fill("#query input", text)
+    page.keyboard.press("Enter")
+
+
+def test_a_person_searches_plays_asks_and_adds(page, served, tmp_path):
+    address, where = served
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector("text=3 videos, 0:20 in 5 segments")
+
+    search(page, "a blue star")
+    page.wait_for_selector("#why .frames figure")
+    best = page.locator(".hit").first
+    assert best.locator("b").inner_text() == "shapes.mp4"
+    assert "0:04.0 to 0:08.0" in best.inner_text()
+    assert best.get_attribute("aria-current") == "true"
+    # It plays from its moment on, and stops at its end.
+    page.wait_for_function("document.querySelector('#player video').currentTime > 4.2")
+    page.wait_for_function("document.querySelector('#player video').paused", timeout=20_000)
+    assert page.evaluate("document.querySelector('#player video').currentTime") == pytest.approx(8, abs=0.5)
+    assert page.locator("#why .frame .over").count() == page.locator("#why figure").count() == 4
+    assert "score" in page.inner_text("#player .score")
+
+    names = page.locator(".hit b").all_inner_texts()
+    assert HOSTILE in names, "shown as it is, and nothing more"
+    page.locator(".hit").nth(names.index("old.avi")).click()
+    page.wait_for_selector("#player h2:has-text('old.avi')")
+    page.wait_for_function("document.querySelector('#player video').videoWidth > 0")
+    page.locator(".hit").nth(names.index(HOSTILE)).click()
+    page.wait_for_function("document.querySelector('#player h2').innerText.includes('{{value.note}}')")
+    assert page.title() == "litevl"
+
+    page.fill("#question input", "which shape appears first?")
+    page.click("#asking")
+    page.wait_for_selector("#said li >> text=sure of these words")
+    page.click("#captioning")
+    page.wait_for_selector("#said li >> text=square")
+
+    search(page, "   ")
+    page.wait_for_selector(".note.alert >> text=Say what to look for")
+    assert page.locator(".hit").count() == 0
+
+    new = film(tmp_path / "new.mp4", [("triangle", "purple")])
+    (tmp_path / "false.mp4").write_bytes(b"no video")
+    page.click("#add > button")
+    page.set_input_files("#files input[type=file]", [new, tmp_path / "false.mp4"])
+    page.wait_for_selector("#files >> text=false")
+    page.click("#take")
+    page.wait_for_selector("#taken .done >> text=can be searched")
+    page.wait_for_selector("#taken .alert >> text=expected a readable video")
+    assert [path.name for path in (where / "uploads").iterdir() if path.is_file()] == ["new.mp4"]
+    search(page, "a purple triangle")
+    page.wait_for_selector(".hit >> nth=0 >> text=new.mp4")
+
+    assert not errors
+    assert all(url.startswith((address, "data:", "blob:")) for url in asked), "nothing is asked of anybody else"
+
+
+def test_many_at_once_lose_nothing(served):
+    found = load.main(load.LoadConfig(clients=8, seconds=2, address=served[0]))
+    assert found.lost == 0
+    assert found.searches >= 8
+    assert 0 < found.milliseconds["p50"] <= found.milliseconds["p95"] <= found.milliseconds["max"]
+
+
+def test_other_names_large_uploads_and_files_are_refused(served):
+    address, where = served
+    with httpx.Client(base_url=address, timeout=60) as http:
+        assert http.get("/", headers={"Host": "evil.example"}).status_code == 400
+        upload = {"files": ("large.mp4", bytes(600_000), "video/mp4")}
+        assert http.post("/gradio_api/upload", files=upload).status_code == 413
+        for path in (where / "index.json", Path("/etc/hostname"), where / "uploads"):
+            assert http.get(f"/gradio_api/file={path}").status_code in (403, 404)
+        arrived = http.post("/gradio_api/upload", files={"files": ("../../x.mp4", b"1", "video/mp4")}).json()
+    assert all((where / "uploads" / ".incoming") in Path(path).parents for path in arrived)
+
+
+def test_what_can_not_be_served_is_said(made, capsys):
+    for arguments, said in (
+        (["--port", "70000"], "port: expected 0 to 65535, got 70000"),
+        (["--max-upload-mb", "0"], "max_upload_mb: expected more than 0"),
+        (["--host", "192.0.2.1"], "192.0.2.1, port 7860: can't listen there"),
+    ):
+        assert main(["serve", "--index", str(made[1]), "--device", "cpu", *arguments]) == 2
+        assert said in capsys.readouterr().err
