@@ -7,15 +7,16 @@ gives the list of hits, as HTML and as values.
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
-
-import gradio as gr
+from typing import TYPE_CHECKING, Any
 
 from litevl.data.annotations import VIDEO_EXTENSIONS
 from litevl.search.decoding import usable_cores
 
 from .listing import CHOOSE
-from .page import Page
+from .page import Found, Page
+
+if TYPE_CHECKING:
+    import gradio
 
 CSS = Path(__file__).with_name("page.css")
 
@@ -24,30 +25,32 @@ CSS = Path(__file__).with_name("page.css")
 class Parts:
     """The components that something happens to."""
 
-    found: gr.State
+    found: "gradio.State"
     """What the search found, on the server."""
-    place: gr.State
+    place: "gradio.State"
     """Of the chosen hit among it."""
-    query: gr.Textbox
-    go: gr.Button
-    listed: gr.HTML
-    plain: gr.JSON
+    query: "gradio.Textbox"
+    go: "gradio.Button"
+    listed: "gradio.HTML"
+    plain: "gradio.JSON"
     """The list for programs."""
-    player: gr.HTML
-    about: gr.Column
+    player: "gradio.HTML"
+    about: "gradio.Column"
     """All that stands below the player."""
-    why: gr.HTML
-    question: gr.Textbox
-    asking: gr.Button
-    captioning: gr.Button
-    said: gr.HTML
-    files: gr.File
-    add: gr.Button
-    taken: gr.HTML
+    why: "gradio.HTML"
+    question: "gradio.Textbox"
+    asking: "gradio.Button"
+    captioning: "gradio.Button"
+    said: "gradio.HTML"
+    files: "gradio.File"
+    add: "gradio.Button"
+    taken: "gradio.HTML"
 
 
-def build(page: Page) -> gr.Blocks:
+def build(page: Page) -> "gradio.Blocks":
     """The page."""
+    import gradio as gr
+
     with gr.Blocks(title="litevl", analytics_enabled=False) as blocks:
         parts = _lay_out(page)
         blocks.load(page.held, None, parts.listed, show_progress="hidden", api_visibility="private", queue=False)
@@ -56,6 +59,8 @@ def build(page: Page) -> gr.Blocks:
 
 
 def _lay_out(page: Page) -> Parts:
+    import gradio as gr
+
     line: dict[str, Any] = {"show_label": False, "container": False, "max_lines": 1}
     found, place = gr.State(("", [])), gr.State(0)
     gr.HTML(f"<header><h1>litevl</h1><p>{escape(page.maker())}</p></header>")
@@ -86,6 +91,11 @@ def _lay_out(page: Page) -> Parts:
 
 
 def _connect(page: Page, parts: Parts) -> None:
+    import gradio as gr
+
+    def choose(found: Found, event: gr.EventData) -> tuple[str, Any, int, str, str]:
+        return (*page.show(found, int(event._data["place"])), "", "")
+
     # Searches only read: as many run at once as there are cores. What writes, or holds a large model, runs alone.
     many: dict[str, Any] = {"concurrency_limit": usable_cores(), "concurrency_id": "search"}
     hidden: dict[str, Any] = {"api_visibility": "private"}
@@ -97,7 +107,7 @@ def _connect(page: Page, parts: Parts) -> None:
     )  # fmt: skip
     cleared = search.then(lambda: ("", ""), None, [parts.why, parts.said], queue=False, **hidden)
     first = cleared.then(page.show_first, parts.found, shown, **many, **hidden)
-    chosen = parts.listed.choose(page.show_chosen, parts.found, [*shown, parts.why, parts.said], **many, **hidden)
+    chosen = parts.listed.choose(choose, parts.found, [*shown, parts.why, parts.said], **many, **hidden)
     for playing in (first, chosen):
         playing.then(page.explain, [parts.found, parts.place], parts.why, concurrency_id="why", **alone)
     gr.on(

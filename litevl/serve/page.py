@@ -6,8 +6,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
 from litevl.data.video import VideoError
 from litevl.search import Hit, SearchError, VideoIndex
 from litevl.search.results import clock
@@ -20,6 +18,9 @@ from .speaking import Speaker
 from .uploads import Uploads
 from .why import frames_html, percent, score_html
 
+SAME: dict[str, Any] = {"__type__": "update"}
+OPEN, SHUT = {**SAME, "visible": True}, {**SAME, "visible": False}
+"""What Gradio takes as: leave a component as it is, show it, hide it (`gr.skip`, `gr.update`)."""
 Found = tuple[str, list[Hit]]
 """A query and its hits, kept on the server for each visitor."""
 FAILURES = (OSError, RuntimeError, SearchError, ValueError, VideoError)
@@ -71,13 +72,13 @@ class Page:
         """A hit's player, whether it can be asked about, and its place."""
         _, hits = found
         if not 0 <= place < len(hits):
-            return "", gr.update(visible=False), 0
+            return "", SHUT, 0
         hit = hits[place]
         try:
             whole = self.media.plays_whole(hit.id)
             _, (width, height) = self.media.picture(hit.id)
         except FAILURES as error:
-            return alert(f"{hit.path.name} can't be played: {reason(error)}"), gr.update(visible=False), place
+            return alert(f"{hit.path.name} can't be played: {reason(error)}"), SHUT, place
         moment = f"#t={hit.start:.3f},{hit.end:.3f}" if whole else ""
         small = "small" if max(height, width) < 240 else ""
         player = (
@@ -85,15 +86,11 @@ class Page:
             f'style="aspect-ratio:{width}/{height}" controls autoplay muted playsinline '
             f'src="{self.media.address("video", hit.id)}{moment}"></video>{score_html(hit, hits)}'
         )
-        return player, gr.update(visible=True), place
+        return player, OPEN, place
 
     def show_first(self, found: Found) -> tuple[str, Any, int]:
         """The player of the best hit."""
         return self.show(found, 0)
-
-    def show_chosen(self, found: Found, event: gr.EventData) -> tuple[str, Any, int, str, str]:
-        """The player of the hit that was clicked, with nothing yet of what is said of it."""
-        return (*self.show(found, int(event._data["place"])), "", "")
 
     def explain(self, found: Found, place: int) -> str:
         """What the query makes of a hit's frames."""
@@ -120,19 +117,19 @@ class Page:
         lines: list[str] = []
         files = files or []
         if not files:
-            yield alert("Choose videos first."), None, gr.skip()
+            yield alert("Choose videos first."), None, SAME
             return
         for number in range(len(files)):
             yield (
                 told(lines, f"reading {escape(Path(files[number]).name)} … (the first after a start takes longer)"),
-                gr.skip(),
-                gr.skip(),
+                SAME,
+                SAME,
             )
             for taken in self.uploads.take([Path(files[number])]):
                 kind, said = ("alert", f"not taken: {taken.refused}") if taken.refused else ("done", "can be searched")
                 lines.append(f'<li class="{kind}"><b>{escape(taken.name)}</b> {escape(said)}</li>')
         # What was found stays.
-        yield told(lines), None, gr.skip() if found[1] else self.held()
+        yield told(lines), None, SAME if found[1] else self.held()
 
     def _said(self, found: Found, place: int, say: Any) -> str:
         _, hits = found

@@ -37,7 +37,7 @@ def make_app(index: VideoIndex, config: ServeConfig) -> Any:
     try:
         import gradio as gr
         from fastapi import FastAPI
-        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        from fastapi.middleware.trustedhost import TrustedHostMiddleware
     except ImportError as error:
         raise ImportError(MISSING) from error
     from .layout import CSS, build
