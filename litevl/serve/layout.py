@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litevl.data.annotations import VIDEO_EXTENSIONS
-from litevl.search.decoding import usable_cores
+from litevl.data.cores import usable_cores
 
 from .listing import CHOOSE
 from .page import Found, Page

@@ -19,11 +19,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from litevl.data.cores import usable_cores
 from litevl.data.video import VideoError
 from litevl.data.video_index import index_video
 from litevl.search import VideoIndex
 from litevl.search.catalog import Entry
-from litevl.search.decoding import read_segment, usable_cores
+from litevl.search.decoding import read_segment
 from litevl.search.segments import Segment, windows
 
 PLAYED = {"mov": frozenset({"h264", "av1"}), "matroska": frozenset({"vp8", "vp9", "av1"})}
