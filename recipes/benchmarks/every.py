@@ -35,6 +35,7 @@ Name = Literal[
     "feature_store",
     "decode",
     "scaling",
+    "load",
 ]
 PROGRAMS: dict[Name, tuple[str, ...]] = {
     "encode": ("--compile",),
@@ -47,6 +48,7 @@ PROGRAMS: dict[Name, tuple[str, ...]] = {
     "feature_store": (),
     "decode": (),
     "scaling": (),
+    "load": (),
 }
 """What each is given."""
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,10 +56,19 @@ class LoadConfig:
     """Clips of the embedded corpus's test split that the server's index holds."""
     adapter: Path | None = None
     """The folder of a finished run of retrieval; by default the frozen backbone, frame by frame."""
-    device: str = "cpu"
-    """Of the server that is started."""
+    device: str | None = None
+    """Of the server that is started; by default a GPU where there is one."""
+    small: bool = False
+    """A few clients for two seconds: shows that the program runs, and nothing about speed."""
     markdown: Path | None = None
     """Also write the figures into this page, in place of earlier ones."""
+    json: Path | None = None
+    """Also write the figures, unrounded."""
+
+    @property
+    def on(self) -> torch.device:
+        """The device."""
+        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ def main(config: LoadConfig, command: str = "python recipes/benchmarks/load.py")
     figures = [f"{value:,.0f}" for value in (*found.milliseconds.values(), alone)]
     cells.append([str(config.clients), f"{found.searches:,}", str(found.lost), f"{len(took) / seconds:.1f}", *figures])
     show(rows_table(TITLE, cells, words=0))
-    where = describe_device(torch.device(config.device))
+    where = describe_device(config.on)
     text = (
         f"By `{command}` on {date.today():%Y-%m-%d}, on {where}: {config.clients} clients for "
         f"{config.seconds:g} seconds, without a pause between their searches; clients and server share the machine."
@@ -102,6 +111,9 @@ def main(config: LoadConfig, command: str = "python recipes/benchmarks/load.py")
     print(text)
     if config.markdown is not None:
         write_section(config.markdown, TITLE, f"{text}\n\n{rows_markdown(cells)}")
+    if config.json is not None:
+        row = {"work": TITLE, "against": "", "reach": None, **asdict(found)}
+        config.json.write_text(json.dumps({"title": TITLE, "command": command, "rows": [row]}, indent=2) + "\n")
     if lost:
         raise RuntimeError(f"{len(lost)} of {found.searches:,} searches were lost; the first: {lost[0]}")
     return found
@@ -184,8 +196,8 @@ def serving(config: LoadConfig) -> Iterator[str]:
         data = load_retrieval_data(RetrievalDataConfig(), training=False)
         files = [data.folder.resolve(video.key) for video in data.splits["test"]][: config.videos]
         settings = IndexConfig(Source(adapter=config.adapter), SegmentConfig("whole"))
-        VideoIndex.create(Path(folder) / "index", settings, config.device).update(*files)
-        command = ["-m", "litevl", "serve", "--index", f"{folder}/index", "--port", "0", "--device", config.device]
+        VideoIndex.create(Path(folder) / "index", settings, config.on).update(*files)
+        command = ["-m", "litevl", "serve", "--index", f"{folder}/index", "--port", "0", "--device", str(config.on)]
         server = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None
@@ -199,4 +211,7 @@ def serving(config: LoadConfig) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(LoadConfig, description=__doc__), shlex.join(["python", "recipes/benchmarks/load.py", *sys.argv[1:]]))
+    given = tyro.cli(LoadConfig, description=__doc__)
+    if given.small:
+        given = replace(given, clients=4, seconds=2.0, videos=20)
+    main(given, shlex.join(["python", "recipes/benchmarks/load.py", *sys.argv[1:]]))

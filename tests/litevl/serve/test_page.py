@@ -1,5 +1,6 @@
 """`litevl serve` as people meet it: in a real browser, and many at once."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -90,10 +91,12 @@ def test_a_person_searches_plays_asks_and_adds(page, served, tmp_path):
     assert all(url.startswith((address, "data:", "blob:")) for url in asked), "nothing is asked of anybody else"
 
 
-def test_many_at_once_lose_nothing(served):
-    found = load.main(load.LoadConfig(clients=8, seconds=2, address=served[0]))
+def test_many_at_once_lose_nothing(served, tmp_path):
+    found = load.main(load.LoadConfig(clients=8, seconds=2.0, address=served[0], json=tmp_path / "figures.json"))
     assert found.lost == 0
     assert found.searches >= 8
+    (row,) = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    assert (row["searches"], row["lost"], row["reach"]) == (found.searches, 0, None)
     assert 0 < found.milliseconds["p50"] <= found.milliseconds["p95"] <= found.milliseconds["max"]
 
 
