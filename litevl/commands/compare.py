@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from litevl.commands.failure import fail
+
 
 def compare(
     runs: Positional[tuple[str, ...]],
@@ -70,6 +72,5 @@ def compare(
         if markdown is not None:
             markdown.write_text(report.markdown(found) + "\n", encoding="utf-8")
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return fail(error)
     return 0

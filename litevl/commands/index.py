@@ -1,7 +1,6 @@
 """`litevl encode` and `litevl index`: an index of a folder of videos, made and kept up to date."""
 
 import json as json_format
-import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
+from litevl.commands.failure import fail
 from litevl.data.video import Decoder
 from litevl.search.options import Cut, OnBad, Precision
 
@@ -147,8 +147,7 @@ def _forget(videos: tuple[Path, ...], folder: Path, as_json: bool) -> int:
     try:
         number = VideoIndex.open(folder).forget(*videos)
     except (ImportError, OSError, SearchError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return fail(error)
     told = {"index": str(folder), "forgotten": number}
     print(json_format.dumps(told, indent=2) if as_json else f"{number:,} videos taken out of {folder}")
     return 0
@@ -173,8 +172,7 @@ def _bring(
         bring = found.update if searchable else found.encode
         done = bring(*videos, on_bad=on_bad, workers=workers, batch_size=batch_size)
     except (ImportError, OSError, RuntimeError, SearchError, ValueError, VideoError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return fail(error)
     if as_json:
         print(json_format.dumps({"index": str(folder), **counts(found), **done.to_json()}, indent=2))
     else:

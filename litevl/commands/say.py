@@ -1,13 +1,13 @@
 """`litevl ask` and `litevl caption`: what a model says of one video."""
 
 import json as json_format
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
+from litevl.commands.failure import fail
 from litevl.data.video import Decoder
 
 if TYPE_CHECKING:
@@ -102,9 +102,8 @@ def caption(
         end: up to this time.
         seconds: a longer video, or part, is divided into equal windows of about so long.
         frames: of each window; by default as many as the adapter was trained with, 8 without one.
-        backbone: a BLIP for captioning: a hub id, a transformers folder, an original or LAVIS .pth file, or `embedded`,
-        the
-            small one that ships, which is the default. With --adapter, where its backbone is now.
+        backbone: a BLIP for captioning: a hub id, a transformers folder, an original or LAVIS .pth file, or
+            `embedded`, the small one that ships, which is the default. With --adapter, where its backbone is now.
         adapter: the folder of a finished run of captioning, or of saved adapters.
         vocab: for a .pth backbone without a vocab.txt beside it: BERT's vocabulary file, or a hub id that has it.
         decoder: what to decode with.
@@ -164,8 +163,7 @@ def _say(
                     f"{clock(each.start)}-{clock(each.end)}  {each.text}  ({100 * each.probability:.0f}%)", flush=True
                 )
     except (ImportError, OSError, RuntimeError, ValueError, VideoError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return fail(error)
     if as_json:
         print(json_format.dumps({**told, "said": [each.__dict__ for each in said]}, indent=2))
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from litevl.commands.failure import fail
 from litevl.commands.index import INDEX
 
 
@@ -84,6 +85,5 @@ def search(
         if save is not None and hits:
             contact_sheet(found, query, hits).save(save)
     except (ImportError, OSError, RuntimeError, SearchError, ValueError, VideoError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return fail(error)
     return 0 if hits else 1

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from litevl.commands.failure import fail
 from litevl.commands.index import INDEX
 
 
@@ -81,6 +82,5 @@ def serve(
                 print(f"note: who reaches {host} can search and add videos; there is no password", file=sys.stderr)
             run(make_app(found, config), listening)
     except (ImportError, OSError, RuntimeError, SearchError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return fail(error)
     return 0
