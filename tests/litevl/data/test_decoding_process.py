@@ -4,10 +4,12 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -212,4 +214,7 @@ def test_memory_stays_flat_over_5000_clips(tmp_path, decoder):
     pids, sizes = zip(*(map(int, line.split()) for line in done.stdout.splitlines()), strict=True)
     assert len(sizes) == 10
     assert len(set(pids)) == 1
-    assert max(sizes) - sizes[0] < 4 << 20, sizes
+    # The allocator may take a few MB once, at any time; what leaks is taken again and again.
+    grown = [after - before for before, after in pairwise(sizes)]
+    assert statistics.median(grown) < 64 << 10, sizes
+    assert max(sizes) - sizes[0] < 16 << 20, sizes
