@@ -30,12 +30,13 @@ class Layout:
 
     def matches(self, module: nn.Module) -> bool:
         """Whether `module` is a vision encoder of this layout."""
+        if not all(hasattr(module, name) for name in self.markers):  # nearly every module: models are searched often
+            return False
         blocks = _get(module, self.blocks)
         wanted = (self.norm1, f"{self.attention}.qkv", f"{self.attention}.{self.projection}", self.norm2, "mlp")
         return (
             isinstance(blocks, nn.ModuleList)
             and len(blocks) > 0
-            and all(hasattr(module, name) for name in self.markers)
             and all(_get(block, name) is not None for block in blocks for name in wanted)
         )
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-import faulty_runs
+import forked_runs
 import pytest
 from outcome import outcome
 from small_runs import answering_backbone, backbone, corpus, fresh_accelerate  # noqa: F401
@@ -40,7 +40,7 @@ def uninterrupted(words, tmp_path_factory):
     def of(processes: int = 1):
         if processes not in made:
             folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-            ended = faulty_runs.run(
+            ended = forked_runs.run(
                 "msrvtt_retrieval",
                 [*words, "--output-dir", folder],
                 processes=processes,
@@ -62,7 +62,7 @@ def run(words, tmp_path):
 
     def one(fault=None, more=(), resume=False, processes=1, instead=None, **options):
         words_of_it = ["--resume"] if resume else [(instead or {}).get(word, word) for word in words]
-        start = options.pop("start", faulty_runs.run)
+        start = options.pop("start", forked_runs.run)
         output = tmp_path / f"output{len(list(tmp_path.glob('output*')))}"
         return start(
             "msrvtt_retrieval",

@@ -3,7 +3,7 @@
 import signal
 
 import faults
-import faulty_runs
+import forked_runs
 import pytest
 from outcome import differences, outcome
 
@@ -32,7 +32,7 @@ def test_goes_on_within_an_epoch(recipe, corpus, request, tmp_path):
         words.append(request.getfixturevalue("answering_backbone" if recipe == "msrvtt_qa" else "backbone"))
 
     def run(folder, *words, fault=None):
-        return faulty_runs.run(recipe, [*words, "--output-dir", tmp_path / folder], fault, output=tmp_path / "output")
+        return forked_runs.run(recipe, [*words, "--output-dir", tmp_path / folder], fault, output=tmp_path / "output")
 
     whole = run("whole", *words)
     assert whole.code == 0, whole.said

@@ -9,7 +9,7 @@ import time
 from functools import partial
 
 import faults
-import faulty_runs
+import forked_runs
 import pytest
 import torch
 from outcome import differences, outcome
@@ -58,7 +58,7 @@ class TestFullDisk:
         filled = small_disk / "other"
         faults.fill(str(filled))
         words = ["--output-dir", tmp_path / "elsewhere"]
-        ended = faulty_runs.run("msrvtt_retrieval", words, output=tmp_path / "output", LITEVL_CACHE=str(small_disk))
+        ended = forked_runs.run("msrvtt_retrieval", words, output=tmp_path / "output", LITEVL_CACHE=str(small_disk))
         assert ended.code == 1, ended.said
         assert ended.error.startswith("error: no room to write")
         assert f"0.0 MB on the disk of {small_disk}" in ended.error
@@ -112,7 +112,7 @@ class TestOneFolder:
     def test_belongs_to_one_run_at_a_time_and_to_no_dead_one(self, run, uninterrupted, tmp_path):
         folder = tmp_path / "run"
         # With workers that outlive a killed run for some seconds.
-        first = run(faults.in_step(6, faults.sleep), instead={0: 1}, start=faulty_runs.start)
+        first = run(faults.in_step(6, faults.sleep), instead={0: 1}, start=forked_runs.start)
         until = time.monotonic() + 200
         while not (folder / "log.jsonl").exists() or len((folder / "log.jsonl").read_text().splitlines()) < 6:
             assert time.monotonic() < until, first.outputs[0].read_text()
@@ -140,7 +140,7 @@ class TestOneFolder:
 class TestProcesses:
     def test_one_that_is_late_is_not_waited_for_for_ever(self, run):
         late = faults.in_step(2, faults.sleep)
-        started = run(late, ("--timeout", 0.1), processes=2, at=1, start=faulty_runs.start)
+        started = run(late, ("--timeout", 0.1), processes=2, at=1, start=forked_runs.start)
         started.processes[0].join(200)
         assert not started.processes[0].is_alive()
         started.processes[1].kill()

@@ -1,11 +1,7 @@
 """E-ViLM from the tokenizer to retrieval and questions through its recipes' `main`, on real files."""
 
 import json
-import os
-import pickle
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +14,7 @@ import msrvtt_qa
 import msrvtt_retrieval
 import pytest
 import torch
+from forked_runs import call, said_by
 from safetensors.torch import load_file
 
 from litevl.blip import CheckpointError
@@ -439,36 +436,25 @@ def test_more_frames_than_in_pretraining(made, tmp_path):
 def test_two_processes_train_as_one(name, made, tmp_path):
     configs, _ = made
     config = configs[name]
-    program = (
-        f"import sys; sys.path.insert(0, {str(Path(RECIPES[name].__file__).parent)!r})\n"
-        f"import pickle, {RECIPES[name].__name__} as recipe\n"
-        f"recipe.main(pickle.load(open({str(tmp_path / 'config')!r}, 'rb')))\n"
-    )
-    (tmp_path / "program.py").write_text(program)
-    (tmp_path / "config").write_bytes(pickle.dumps(replace(config, output_dir=tmp_path / "two")))
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(tmp_path / "program.py")]
-    done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    call(RECIPES[name].main, replace(config, output_dir=tmp_path / "two"), processes=2, output=tmp_path / "said")
     for one, two in zip(steps(config.output_dir), steps(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_help_teaches(name):
+def test_help_teaches(name, tmp_path):
     path = Path(RECIPES[name].__file__)
-    done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, check=True)
+    said = said_by(path.stem, "--help", output=tmp_path / "help")
     for text in ("--data.root", "--data.frame-store", "--epochs", f"recipes/{path.name}"):
-        assert text in done.stdout
-    assert "frozen backbone frame by" not in " ".join(done.stdout.split())
+        assert text in said
+    assert "frozen backbone frame by" not in " ".join(said.split())
     broken = [line for line in path.read_text().split("from dataclasses")[0].splitlines() if line.endswith("\\")]
-    assert all(line.strip() in done.stdout for line in broken), "a command's line that goes on can be copied"
+    assert all(line.strip() in said for line in broken), "a command's line that goes on can be copied"
     if name != "tokenizer":
         told = {"pretrain": "the one before pre-training", "retrieval": "was pre-trained", "qa": "was pre-trained"}
-        assert told[name] in " ".join(done.stdout.split())
+        assert told[name] in " ".join(said.split())
     if name == "pretrain":
-        assert "`None` makes a fresh one" in done.stdout
+        assert "`None` makes a fresh one" in said
 
 
 def test_the_ablation_runs_each_once_and_tells(made, tmp_path, monkeypatch, capsys):

@@ -1,14 +1,11 @@
 """Captioning through its `main`, on real files and a random backbone."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import msrvtt_captioning as recipe
 import pytest
+from forked_runs import said_by
 
 from litevl.adapters import LiteVLConfig
 from litevl.data import retrieval
@@ -101,23 +98,16 @@ def test_captions_of_ones_own_are_references_all(config, corpus):
 def test_two_processes_train_and_write_as_one(config, corpus, tmp_path):
     """Each process holds another number of tokens; losses, captions and scores agree all the same."""
     results = {}
-    launches = {
-        1: ["accelerate.commands.launch", "--cpu", "--num_processes", "1"],
-        2: ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
-    }
-    for processes, launch in launches.items():
+    for processes in (1, 2):
         folder = tmp_path / str(processes)
-        arguments = [
-            *(recipe.__file__, "--data.root", str(corpus / "captioning"), "--data.videos", str(corpus)),
-            *("--backbone", config.model.backbone, "--max-text-length", "30", "--adapter.num-frames", "3"),
-            *("--epochs", "1", "--batch-size", "8", "--lr", "1e-3", "--no-baseline", "--precision", "no"),
-            *("--no-gradient-checkpointing", "--data.workers", "0", "--evaluation.workers", "0"),
-            *("--evaluation.max-new-tokens", "6", "--output-dir", str(folder)),
+        words = [
+            *("--data.root", corpus / "captioning", "--data.videos", corpus),
+            *("--backbone", config.model.backbone, "--max-text-length", 30, "--adapter.num-frames", 3),
+            *("--epochs", 1, "--batch-size", 8, "--lr", 1e-3, "--no-baseline", "--precision", "no"),
+            *("--no-gradient-checkpointing", "--data.workers", 0, "--evaluation.workers", 0),
+            *("--evaluation.max-new-tokens", 6, "--output-dir", folder),
         ]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", *launch, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 0, done.stderr[-3000:]
+        said_by("msrvtt_captioning", *words, processes=processes, output=tmp_path / "said")
         results[processes] = (steps(folder), json.loads((folder / "metrics.json").read_text())["results"]["LiteVL"])
     (one, alone), (two, together) = results[1], results[2]
     assert [each["loss"] for each in two] == pytest.approx([each["loss"] for each in one], abs=1e-4)
@@ -130,8 +120,7 @@ def test_batches_of_look_alikes_are_refused(config):
         replace(config, data=replace(config.data, similar=2))
 
 
-def test_help_teaches():
-    command = [sys.executable, str(Path(recipe.__file__)), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_help_teaches(tmp_path):
+    said = said_by("msrvtt_captioning", "--help", output=tmp_path / "help")
     for text in ("--prompt", "--evaluation.num-beams", "--data.root", "CIDEr"):
-        assert text in done.stdout
+        assert text in said

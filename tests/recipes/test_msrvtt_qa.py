@@ -1,16 +1,14 @@
 """Question answering through its `main`, on real files and a random backbone."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import msrvtt_qa as recipe
 import msvd_qa
 import pytest
 import torch
+from forked_runs import run as run_apart
+from forked_runs import said_by
 from safetensors.torch import load_file
 
 from litevl.adapters import LiteVLConfig
@@ -179,33 +177,25 @@ def test_what_does_not_go_together_is_refused(config, tmp_path):
         )
 
 
-def test_help_teaches():
-    command = [sys.executable, str(Path(recipe.__file__)), "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_help_teaches(tmp_path):
+    said = said_by("msrvtt_qa", "--help", output=tmp_path / "help")
     for text in ("--head", "--data.answers", "--evaluation.inference", "--adapter.scaling", "ceiling"):
-        assert text in done.stdout
+        assert text in said
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(config, tmp_path):
     """Each process holds another number of questions; the losses and metrics agree all the same."""
     results = {}
-    launches = {
-        1: ["accelerate.commands.launch", "--cpu", "--num_processes", "1"],
-        2: ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
-    }
-    for processes, launch in launches.items():
+    for processes in (1, 2):
         folder = tmp_path / str(processes)
-        arguments = [
-            *(recipe.__file__, "--data.root", str(config.data.root), "--backbone", config.model.backbone),
-            *("--epochs", "1", "--batch-size", "8", "--lr", "1e-3", "--no-baseline", "--precision", "no"),
-            *("--adapter.num-frames", "3", "--data.questions", "2", "--data.workers", "0"),
-            *("--evaluation.workers", "0", "--evaluation.k", "4", "--output-dir", str(folder)),
+        words = [
+            *("--data.root", config.data.root, "--backbone", config.model.backbone),
+            *("--epochs", 1, "--batch-size", 8, "--lr", 1e-3, "--no-baseline", "--precision", "no"),
+            *("--adapter.num-frames", 3, "--data.questions", 2, "--data.workers", 0),
+            *("--evaluation.workers", 0, "--evaluation.k", 4, "--output-dir", folder),
         ]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", *launch, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 0, done.stderr[-3000:]
+        said_by("msrvtt_qa", *words, processes=processes, output=tmp_path / "said")
         results[processes] = (steps(folder), json.loads((folder / "metrics.json").read_text())["results"]["LiteVL"])
     (one, alone), (two, together) = results[1], results[2]
     assert [each["loss"] for each in two] == pytest.approx([each["loss"] for each in one], abs=1e-4)
@@ -256,10 +246,10 @@ def test_the_scales_of_a_run_are_drawn(config, tmp_path):
 
 
 def test_a_users_mistake_is_one_line(tmp_path):
-    command = [sys.executable, recipe.__file__, "--data.root", str(tmp_path / "nowhere")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: expected the folder of the questions")
-    assert "Traceback" not in done.stderr
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LITEVL_DEBUG": "1"})
-    assert "Traceback" in done.stderr
+    words = ["--data.root", tmp_path / "nowhere"]
+    ended = run_apart("msrvtt_qa", words, output=tmp_path / "said")
+    assert ended.code == 1
+    assert ended.error.startswith("error: expected the folder of the questions")
+    assert "Traceback" not in ended.said[0]
+    ended = run_apart("msrvtt_qa", words, output=tmp_path / "said", LITEVL_DEBUG="1")
+    assert "Traceback" in ended.said[0]

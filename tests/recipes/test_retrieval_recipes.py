@@ -2,12 +2,11 @@
 
 import importlib
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from forked_runs import said_by
 
 from litevl.data import retrieval
 from litevl.evaluation.retrieval import EvaluationConfig
@@ -101,11 +100,11 @@ def test_defaults_follow_the_data(recipe, tmp_path):
     assert (mine.training.lr, mine.data.val_file) == (1e-4, None)
 
 
-def test_help_teaches(recipe):
+def test_help_teaches(recipe, tmp_path):
     path = Path(recipe.__file__)
-    done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, check=True)
+    said = said_by(path.stem, "--help", output=tmp_path / "help")
     for text in ("--data.root", "--backbone", "--data.val-file", f"recipes/{path.name}"):
-        assert text in done.stdout
+        assert text in said
 
 
 def test_own_tables_train_and_test_with_segments_and_several_captions(corpus, backbone, tmp_path):

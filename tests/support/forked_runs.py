@@ -13,20 +13,22 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 Fault = Callable[[], None]
 
-_server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["faulty_imports"])
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["forked_imports"])
 
 
 @cache
-def _ensure_server() -> None:
+def context() -> ForkServerContext:
+    """Starts processes that have imported everything already."""
     # Before Python 3.13 the server doesn't take over sys.path, and goes without what it does not find.
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), before]))
@@ -35,6 +37,7 @@ def _ensure_server() -> None:
         del os.environ["PYTHONPATH"]
     else:
         os.environ["PYTHONPATH"] = before
+    return _context
 
 
 @dataclass
@@ -97,7 +100,24 @@ def start(
         at: the process that the fault befalls.
         environment: variables to set.
     """
-    _ensure_server()
+    work = partial(_run, recipe, [str(word) for word in words])
+    return _start(work, fault, processes, output, at, environment)
+
+
+def call(function: Callable[..., object], *args: object, processes: int, output: Path) -> None:
+    """Calls an importable function in processes that find each other as those that torchrun starts."""
+    ended = _start(partial(function, *args), None, processes, output, 0, {}).wait()
+    assert ended.codes == [0] * processes, ended.said
+
+
+def _start(
+    work: Callable[[], object],
+    fault: Fault | None,
+    processes: int,
+    output: Path,
+    at: int,
+    environment: dict[str, str],
+) -> Started:
     common = dict(environment)
     if processes > 1:
         common |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
@@ -106,9 +126,7 @@ def start(
         own = {"RANK": str(number), "LOCAL_RANK": str(number)} if processes > 1 else {}
         path = output.with_name(f"{output.name}.{number}")
         befalls = fault if number == at else None
-        process = _server.Process(
-            target=_run, args=(recipe, [str(word) for word in words], befalls, common | own, path)
-        )
+        process = context().Process(target=_work, args=(work, befalls, common | own, path))
         process.start()
         started.processes.append(process)
         started.outputs.append(path)
@@ -120,7 +138,20 @@ def run(*args: object, **options: object) -> Ended:
     return start(*args, **options).wait()  # type: ignore[arg-type]
 
 
-def _run(recipe: str, words: list[str], fault: Fault | None, environment: dict[str, str], output: Path) -> None:
+def said_by(recipe: str, *words: object, output: Path, processes: int = 1, **environment: str) -> str:
+    """What the first process of a run prints that must end well."""
+    ended = run(recipe, words, output=output, processes=processes, **environment)
+    assert ended.codes == [0] * processes, ended.said
+    return ended.said[0]
+
+
+def _run(recipe: str, words: list[str]) -> None:
+    sys.argv = [recipe, *words]
+    sys.path.insert(0, str(RECIPES))
+    runpy.run_path(str(RECIPES / f"{recipe}.py"), run_name="__main__")
+
+
+def _work(work: Callable[[], object], fault: Fault | None, environment: dict[str, str], output: Path) -> None:
     import torch
 
     os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **environment})
@@ -131,9 +162,7 @@ def _run(recipe: str, words: list[str], fault: Fault | None, environment: dict[s
     torch.set_num_threads(1)
     if fault is not None:
         fault()
-    sys.argv = [recipe, *words]
-    sys.path.insert(0, str(RECIPES))
-    runpy.run_path(str(RECIPES / f"{recipe}.py"), run_name="__main__")
+    work()
 
 
 def _free_port() -> int:
