@@ -139,6 +139,8 @@ class Config:
     """Which variants of the study, by name; by default all."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One run of each variant per seed."""
+    rounds: int = 101
+    """Rounds in which encoding is timed, each variant once in each."""
     ablation_dir: Path = Path("runs/msrvtt_ablation")
     """Holds a folder per study, and in it a run folder per variant and seed."""
     markdown: Path | None = None
@@ -201,7 +203,9 @@ def costs(config: Config) -> dict[str, Cost]:
 
     builders = {FROZEN: partial(build, variant=None)}
     builders |= {name: partial(build, variant=variant) for name, variant in config.chosen.items()}
-    settings = CostConfig(batches=(TIMED_CLIPS,), rounds=101, seconds=math.inf, memory_batch=None, training=False)
+    settings = CostConfig(
+        batches=(TIMED_CLIPS,), rounds=config.rounds, seconds=math.inf, memory_batch=None, training=False
+    )
     return measure_costs(builders, settings)
 
 

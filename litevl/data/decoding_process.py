@@ -116,6 +116,7 @@ class DecodingProcess:
         self._pid, self._pipe = pid, ours
 
     def _serve(self, pipe: Connection) -> None:
+        torch.set_num_threads(1)  # a pool of threads does not outlive a fork, and who asked it for work would wait
         first: int | None = None
         while True:
             try:

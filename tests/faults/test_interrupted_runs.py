@@ -8,8 +8,6 @@ import pytest
 import torch
 from outcome import differences, outcome
 
-pytestmark = pytest.mark.interrupted
-
 EACH_STEP = ("--save-every", 1e-6)
 CHANCE = random.Random(7).randrange(4, 8)
 

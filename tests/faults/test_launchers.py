@@ -13,8 +13,6 @@ import psutil
 import pytest
 import torch
 
-pytestmark = pytest.mark.interrupted
-
 LAUNCHERS = {
     "accelerate launch": (["accelerate.commands.launch", "--cpu", "--num_processes", "1"], 1),
     "torchrun": (["torch.distributed.run", "--standalone", "--nproc_per_node", "2"], 2),

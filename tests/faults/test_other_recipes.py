@@ -7,8 +7,6 @@ import forked_runs
 import pytest
 from outcome import differences, outcome
 
-pytestmark = pytest.mark.interrupted
-
 TRAINING = (
     *("--data.workers", 0, "--evaluation.workers", 0, "--epochs", 2, "--batch-size", 4, "--lr", 1e-3),
     *("--precision", "no", "--save-every", 1e-6, "--no-baseline"),

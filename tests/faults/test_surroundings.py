@@ -14,8 +14,6 @@ import pytest
 import torch
 from outcome import differences, outcome
 
-pytestmark = pytest.mark.interrupted
-
 
 def goes_on(run, folder, reference):
     ended = run(resume=True)

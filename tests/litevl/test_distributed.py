@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from forked_runs import context
 from small_blip import make_blip
 from torch.nn.parallel import DistributedDataParallel
 
@@ -56,7 +57,8 @@ def one_of_two(process, vocab_file, config, folder):
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 def test_two_processes_equal_one(vocab_file, tmp_path, config):
     losses, gradients = run(vocab_file, config, slice(0, 4))
-    mp.spawn(one_of_two, args=(vocab_file, config, tmp_path), nprocs=2)
+    context()
+    mp.start_processes(one_of_two, args=(vocab_file, config, tmp_path), nprocs=2, start_method="forkserver")
     for process in range(2):
         other_losses, other_gradients = torch.load(tmp_path / f"{process}.pt", weights_only=True)
         for mine, theirs in zip(losses, other_losses, strict=True):

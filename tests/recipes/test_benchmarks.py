@@ -19,6 +19,7 @@ import side_by_side
 import torch
 import train_step
 import vector_store
+from forked_runs import context
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,14 @@ def test_measures_and_writes(program, config, rows, tmp_path, capsys):
         assert "Toy models: the figures mean nothing." in told
 
 
-@pytest.mark.slow
-def test_a_training_step_is_timed_and_its_memory_measured(tmp_path, capsys):
+@pytest.fixture
+def forked(monkeypatch):
+    """Processes of a program's own start in a moment."""
+    made = context()
+    monkeypatch.setattr("multiprocessing.get_context", lambda method: made)
+
+
+def test_a_training_step_is_timed_and_its_memory_measured(forked, tmp_path, capsys):
     page, figures = tmp_path / "RESULTS.md", tmp_path / "figures.json"
     config = train_step.TrainStepConfig("cpu", 2, 0.0, small=True, markdown=page, json=figures, clips=3)
     rows = train_step.main(config, "the command")
@@ -60,8 +67,7 @@ def test_a_training_step_is_timed_and_its_memory_measured(tmp_path, capsys):
     assert "first losses of all are equal to 1e-3" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_two_processes_are_timed_against_one(tmp_path):
+def test_two_processes_are_timed_against_one(forked, tmp_path):
     page = tmp_path / "RESULTS.md"
     config = scaling.ScalingConfig("cpu", 1, small=True, markdown=page, steps=1, cores=(0, 0))
     (row,) = scaling.main(config, "the command")

@@ -25,7 +25,7 @@ def config(corpus, backbone, tmp_path):
         data=RetrievalDataConfig(root=corpus, train_split="full", test_split="full", workers=0),
     )
     variants = ("LiteVL", "no temporal attention, heads trained", "pooling none")
-    return ablation.Config(base, "parts", variants, (0, 1), tmp_path / "runs", tmp_path / "RESULTS.md")
+    return ablation.Config(base, "parts", variants, (0, 1), 2, tmp_path / "runs", tmp_path / "RESULTS.md")
 
 
 def test_runs_every_variant_and_seed_once(config, capsys, monkeypatch):

@@ -104,7 +104,7 @@ def start(
     return _start(work, fault, processes, output, at, environment)
 
 
-def call(function: Callable[..., object], *args: object, processes: int, output: Path) -> None:
+def call(function: Callable[..., object], *args: object, processes: int = 1, output: Path) -> None:
     """Calls an importable function in processes that find each other as those that torchrun starts."""
     ended = _start(partial(function, *args), None, processes, output, 0, {}).wait()
     assert ended.codes == [0] * processes, ended.said

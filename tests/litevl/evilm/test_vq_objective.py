@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
+from forked_runs import context
 from torch.nn.parallel import DistributedDataParallel
 
 from litevl.distributed import gather_objects, world_size
@@ -212,8 +213,9 @@ def the_other(_, folder):
 @pytest.mark.filterwarnings("ignore:`broadcast_buffers` is deprecated")
 def test_two_processes_equal_one_and_their_codebooks_each_other_to_the_bit(tmp_path):
     history, gradients, codebook = run(slice(None))
-    # This process is one of the two: starting a second takes longer than all the rest.
-    started = mp.spawn(the_other, args=(tmp_path,), nprocs=1, join=False)
+    # This process is one of the two.
+    context()
+    started = mp.start_processes(the_other, args=(tmp_path,), nprocs=1, join=False, start_method="forkserver")
     first = one_of_two(0, tmp_path)
     assert started.join(timeout=60)
     second = torch.load(tmp_path / "other.pt", weights_only=True)

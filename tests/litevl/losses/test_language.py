@@ -4,6 +4,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
+from forked_runs import context
 
 from litevl.losses import language_loss
 from litevl.losses.language import global_mean
@@ -40,7 +41,8 @@ def _share(process, folder):
 
 
 def test_two_processes_with_one_and_two_texts_give_the_mean_of_all_three(tmp_path):
-    mp.spawn(_share, args=(tmp_path,), nprocs=2)
+    context()
+    mp.start_processes(_share, args=(tmp_path,), nprocs=2, start_method="forkserver")
     (one, gradient), (two, _) = (torch.load(tmp_path / f"{process}.pt", weights_only=True) for process in range(2))
     assert ((one + two) / 2).item() == 2.0
     assert gradient.item() == 2.0

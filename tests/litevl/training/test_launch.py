@@ -6,9 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_runs import fresh_accelerate  # noqa: F401
 
 from litevl.training import start_accelerator
 from litevl.training.launch import _choose_precision, _compare_processes
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """A launched process takes all cores; the tests after it don't, whose forks a pool of threads would hang."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
 
 PROGRAM = """
 import sys, torch
@@ -41,32 +51,33 @@ def launched(tmp_path, precision, launcher, **environment):
     return done.stdout
 
 
-def test_the_environments_accumulation_is_ignored_and_said(tmp_path):
-    out = launched(tmp_path, "'no'", [sys.executable], ACCELERATE_GRADIENT_ACCUMULATION_STEPS="4")
-    assert "accumulation 1 " in out
-    assert "note ACCELERATE_GRADIENT_ACCUMULATION_STEPS=4 is ignored: the config says accumulation=1" in out
+def test_the_environments_accumulation_is_ignored_and_said(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    accelerator, notes = start_accelerator("no", 1, "none")
+    assert accelerator.gradient_accumulation_steps == 1
+    assert "ACCELERATE_GRADIENT_ACCUMULATION_STEPS=4 is ignored: the config says accumulation=1" in notes
 
 
 @pytest.mark.parametrize(
     ("precision", "environment", "result", "note"),
     [
-        ("'no'", "bf16", "no", "the launcher asks for bf16; the config says no, which is used"),
-        ("None", "bf16", "bf16", "mixed precision bf16, as the launcher asks"),
-        ("'bf16'", "no", "bf16", None),
-        ("None", "fp8", "no", "mixed precision fp8 is not one of no, bf16 and fp16: it is ignored"),
+        ("no", "bf16", "no", "the launcher asks for bf16; the config says no, which is used"),
+        (None, "bf16", "bf16", "mixed precision bf16, as the launcher asks"),
+        ("bf16", "no", "bf16", None),
+        (None, "fp8", "no", "mixed precision fp8 is not one of no, bf16 and fp16: it is ignored"),
     ],
 )
-def test_the_configs_precision_wins_and_a_difference_is_said(
-    monkeypatch, tmp_path, precision, environment, result, note
-):
-    out = launched(tmp_path, precision, [sys.executable], ACCELERATE_MIXED_PRECISION=environment)
-    assert f"precision {result} " in out
-    assert (f"note {note}" in out) if note else ("launcher asks" not in out)
+def test_the_configs_precision_wins_and_a_difference_is_said(monkeypatch, precision, environment, result, note):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", environment)
+    accelerator, notes = start_accelerator(precision, 1, "none")
+    assert accelerator.mixed_precision == result
+    assert any(line.startswith(note) for line in notes) if note else "launcher asks" not in str(notes)
 
 
-def test_a_compiler_of_the_launcher_is_said(tmp_path):
-    out = launched(tmp_path, "'no'", [sys.executable], ACCELERATE_DYNAMO_BACKEND="eager")
-    assert "note ACCELERATE_DYNAMO_BACKEND=eager: the model is compiled, as the launcher asks" in out
+def test_a_compiler_of_the_launcher_is_said(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "eager")
+    _, notes = start_accelerator("no", 1, "none")
+    assert "ACCELERATE_DYNAMO_BACKEND=eager: the model is compiled, as the launcher asks" in notes
 
 
 def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_stays_in_full_precision(monkeypatch):
