@@ -1,6 +1,7 @@
 """The run of any task with any model: train, keep the best epoch, evaluate beside a baseline, save, report."""
 
 import sys
+import warnings
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +167,10 @@ def train(task: Task, run: RunFolder, interruption: Interruption) -> dict[str, A
     # Before the state is loaded: which videos look alike is what the model thinks of them as it starts.
     batches = task.batches(model)
     plan_shards(objective, accelerator)
-    objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config.training))
+    with warnings.catch_warnings():
+        # torch 2.13 has another name for an argument of Accelerate's that earlier ones know.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        objective, optimizer = accelerator.prepare(objective, make_optimizer(objective, config.training))
     progress = Progress(processes=accelerator.num_processes)
     if config.resume and (run.path / STATE_NAME).is_file():
         progress = load_state(run.path, accelerator.unwrap_model(objective), optimizer, accelerator)

@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,10 @@ def work(config: ScalingConfig, number: int, processes: int, folder: str, told: 
     dist.init_process_group("gloo", init_method=rendezvous, rank=number, world_size=processes)
     objective, batch = make_objective(config, config.clips, first=number * config.clips)
     optimizer = make_optimizer(objective, TrainingConfig())
-    called = DistributedDataParallel(objective, broadcast_buffers=False) if processes > 1 else objective
+    with warnings.catch_warnings():
+        # As training does it; torch 2.13 has another name for the argument, which earlier ones don't know.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        called = DistributedDataParallel(objective, broadcast_buffers=False) if processes > 1 else objective
     times = []
     for _ in range(config.steps + 1):
         start = time.perf_counter()
