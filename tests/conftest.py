@@ -16,6 +16,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """What a test ran may have taken all cores: the tests beside it would wait for them, and forks hang on its pool."""
+    yield
+    torch.set_num_threads(1)
+
+
 def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():
         for item in items:

@@ -154,7 +154,9 @@ def _run(recipe: str, words: list[str]) -> None:
 def _work(work: Callable[[], object], fault: Fault | None, environment: dict[str, str], output: Path) -> None:
     import torch
 
-    os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **environment})
+    # As torchrun does; without it Accelerate gives each process all cores.
+    common = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+    os.environ.update(common | environment)
     with output.open("wb") as file:
         os.dup2(file.fileno(), 1), os.dup2(file.fileno(), 2)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))

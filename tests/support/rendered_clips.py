@@ -1,5 +1,6 @@
 """Clips rendered with PyAV, the number of each frame coded in its picture."""
 
+import os
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -60,7 +61,15 @@ def render(
             frame.time_base = Fraction(1, 1000 if milliseconds else 25)
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
+    ordinary_priority()
     return path
+
+
+def ordinary_priority() -> None:
+    """Takes back what SVT-AV1 does where it may (as root): it makes the process real-time, and all others wait."""
+    if hasattr(os, "sched_setscheduler") and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setscheduler(int(thread), os.SCHED_OTHER, os.sched_param(0))
 
 
 def edit_list(source: Path, path: Path, start: int, milliseconds: int) -> Path:

@@ -11,15 +11,6 @@ from small_runs import fresh_accelerate  # noqa: F401
 from litevl.training import start_accelerator
 from litevl.training.launch import _choose_precision, _compare_processes
 
-
-@pytest.fixture(autouse=True)
-def threads():
-    """A launched process takes all cores; the tests after it don't, whose forks a pool of threads would hang."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 PROGRAM = """
 import sys, torch
 from litevl.training import start_accelerator
