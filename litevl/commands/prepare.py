@@ -13,6 +13,7 @@ from litevl.data.annotations import AnnotationError
 from litevl.data.cores import usable_cores
 from litevl.data.coverage import BadVideo, BadVideoPolicy
 from litevl.data.msrvtt import TestSplit, TrainSplit
+from litevl.data.paths import DECODE_TIMEOUT
 from litevl.data.retrieval_config import Dataset
 from litevl.data.retrieval_set import CaptionMode
 from litevl.data.video import Decoder
@@ -45,6 +46,7 @@ def prepare(
     on_bad_video: BadVideoPolicy = "error",
     decoder: Decoder = "auto",
     workers: int | None = None,
+    decode_timeout: float = DECODE_TIMEOUT,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
@@ -91,6 +93,8 @@ def prepare(
         on_bad_video: refuse to begin if a video is missing or unreadable, or leave it out and name it.
         decoder: what to decode with, as in training; frames stored with one are not read by runs with another.
         workers: processes, each with a video at a time; by default as many as this process may use cores.
+        decode_timeout: seconds that a clip may take to be decoded, as in training, and all of a video 30 times as many;
+            what hangs, or crashes the decoder, is left out and named. On Linux; 0 waits for ever.
         dry_run: say what it would take, and write no frames.
         json: print everything as JSON, every video left out. Progress goes to standard error.
     """
@@ -106,7 +110,7 @@ def prepare(
         report.image_size = image_size or _usual_size(data)
         store = FrameStore(frame_store, report.image_size, decoder)
         cores = usable_cores() if workers is None else workers
-        wanted = plan(store, found.paths, cores)
+        wanted = plan(store, found.paths, cores, decode_timeout)
         report.take_plan(found, wanted)
         print(report.expected, file=sys.stderr if json else sys.stdout, flush=True)
         if report.left_out and on_bad_video == "error":
@@ -120,7 +124,7 @@ def prepare(
                 "name a folder on a larger disk, or take fewer videos (--no-training)"
             )
         elif not dry_run:
-            report.take_result(fill(store, wanted.wanted, cores))
+            report.take_result(fill(store, wanted.wanted, cores, decode_timeout))
     except (AnnotationError, ImportError, OSError, ValueError) as error:
         report.stopped = " ".join(str(error).split())
     report.seconds = time.perf_counter() - report.began

@@ -12,6 +12,7 @@ from rich.table import Table
 from tyro.conf import Positional
 
 from litevl.data.msrvtt import TestSplit, TrainSplit
+from litevl.data.paths import DECODE_TIMEOUT
 from litevl.data.retrieval_config import Dataset
 from litevl.data.retrieval_set import CaptionMode
 from litevl.data.video import Decoder
@@ -42,6 +43,7 @@ def validate(
     decode: bool = True,
     decoder: Decoder = "auto",
     workers: int | None = None,
+    decode_timeout: float = DECODE_TIMEOUT,
     json: bool = False,
 ) -> int:
     """Checks a data set before anyone trains on it.
@@ -78,12 +80,14 @@ def validate(
         decode: open every video and decode its middle frame; with --no-decode paths are looked up, and only files of
             equal size are read, to compare them.
         decoder: what to decode with, as in training.
-        workers: threads; by default as many as there are cores.
+        workers: processes; by default as many as this one may use cores.
+        decode_timeout: seconds that a video may take to be opened, on Linux; what hangs is then named as unreadable. 0
+            waits for ever.
         json: print the whole report as JSON, every item of every finding. Progress goes to standard error.
     """
     config = ValidateConfig(
         task, dataset, videos, train_split, test_split, train_file, val_file, test_file, schema, caption_mode, training,
-        decode, decoder, workers,
+        decode, decoder, workers, decode_timeout,
     )  # fmt: skip
     report = validate_data(data, config)
     if json:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -10,6 +9,8 @@ from typing import Literal, TypeVar
 from rich.progress import track
 
 from litevl.data.annotations import VideoSource
+from litevl.data.apart import each_apart
+from litevl.data.cores import usable_cores
 from litevl.data.paths import VideoFolder
 from litevl.data.video import Decoder, VideoError, read_frames
 
@@ -83,36 +84,34 @@ def find_bad_videos(
             its container, cut short, or ends before its segment. About 20 to 100 ms a video and core; without it,
             only paths are looked up.
         decoder: what to decode with.
-        workers: threads to decode in; as many as there are cores if not given.
+        workers: processes to decode in, each file within the folder's `decode_timeout`; as many as this process may use
+            cores if not given.
         progress: show a progress bar with the time left while decoding.
 
     Returns:
         The bad ones in the order of `videos`.
     """
     folder = root if isinstance(root, VideoFolder) else VideoFolder(root)
-    paths: list[Path | VideoError] = []
-    for video in videos:
+    reasons: dict[int, str] = {}
+    paths: dict[int, Path] = {}
+    for place, video in enumerate(videos):
         try:
-            paths.append(folder.resolve(video.key))
+            paths[place] = folder.resolve(video.key)
         except VideoError as error:
-            paths.append(error)
-
-    def reason(video: VideoSource, path: Path | VideoError) -> str | None:
-        if isinstance(path, VideoError):
-            return str(path)
-        try:
-            read_frames(path, 1, decoder=decoder, start=video.start, end=video.end)
-        except VideoError as error:
-            return str(error)
-        return None
-
+            reasons[place] = str(error)
     if decode:
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            found = pool.map(reason, videos, paths)
-            reasons = list(track(found, "checking videos", total=len(paths), disable=not progress))
-    else:
-        reasons = [str(path) if isinstance(path, VideoError) else None for path in paths]
-    return [BadVideo(video.video_id, text) for video, text in zip(videos, reasons, strict=True) if text is not None]
+        places = list(paths)
+        calls = [(paths[place], decoder, videos[place].start, videos[place].end) for place in places]
+        limits = (workers or usable_cores(), folder.decode_timeout, "--data.decode-timeout")
+        checked = each_apart(_read_one, calls, *limits)
+        for called, bad in track(checked, "checking videos", total=len(calls), disable=not progress):
+            if bad is not None:
+                reasons[places[called]] = str(bad)
+    return [BadVideo(videos[place].video_id, reasons[place]) for place in sorted(reasons)]
+
+
+def _read_one(path: Path, decoder: Decoder, start: float | None, end: float | None) -> None:
+    read_frames(path, 1, decoder=decoder, start=start, end=end)
 
 
 def apply_policy(

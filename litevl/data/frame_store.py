@@ -33,6 +33,8 @@ WRITING = ".writing-"
 """How the names of folders begin in which files are made before they take their place."""
 HEADER = 128
 """Bytes before the data of such a file."""
+STORING = 30
+"""Times as long may it take to decode all of a video into a frame store as to decode a clip."""
 ABANDONED = 3600.0
 """Seconds without a change after which such a folder is nobody's any more: its writer was killed."""
 

@@ -59,8 +59,7 @@ class VideoFolder:
         features: Any = None,
         decode_timeout: float = DECODE_TIMEOUT,
     ):
-        if not 0 <= decode_timeout < math.inf:
-            raise ValueError(f"expected decode_timeout in seconds, 0 for no limit, got {decode_timeout}")
+        check_decode_timeout(decode_timeout)
         self.root, self.frame_store, self.features = Path(root), frame_store, features
         self.decode_timeout = decode_timeout
         if not self.root.is_dir():
@@ -134,6 +133,16 @@ class VideoFolder:
                     raise VideoError(self.root / folder, f"the folder cannot be listed: {error.strerror}") from error
             self._listings[folder] = names
         return self._listings[folder]
+
+
+def check_decode_timeout(seconds: float) -> None:
+    """Refuses a limit that is none.
+
+    Raises:
+        ValueError: it is negative, endless or not a number.
+    """
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"expected decode_timeout in seconds, 0 for no limit, got {seconds}")
 
 
 def resolve_video(root: str | os.PathLike[str], key: str | int) -> Path:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from litevl.data.clip_reader import ClipReader
 from litevl.data.coverage import BadVideoPolicy
-from litevl.data.dataset import ClipReader, stack
+from litevl.data.dataset import stack
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig
 from litevl.data.question_files import VideoQuestion

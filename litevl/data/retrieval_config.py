@@ -75,10 +75,11 @@ class RetrievalDataConfig:
     check_decoding: bool = False
     """Decode one frame of every video before the run; without it only missing files are found beforehand."""
     workers: int | None = None
-    """Processes that decode training clips; by default the cores of this process but one, without a GPU 2."""
+    """Processes that decode training clips; by default the cores of this process but one, without a GPU 2. With 0 the
+    run decodes by itself, as for a debugger: what hangs or crashes then takes it along."""
     decode_timeout: float = DECODE_TIMEOUT
-    """Seconds that a worker's decoder may take for a clip before it is stopped, and the video counts as one that can't
-    be read; 0 lets it hang. On Linux; with --data.workers 0 nothing can stop it."""
+    """Seconds that a worker's decoder, or that of --data.check-decoding, may take for a clip before it is stopped, and
+    the video counts as one that can't be read; 0 lets it hang. On Linux; with --data.workers 0 nothing can stop it."""
     frame_store: Path | None = None
     """A folder to keep all decoded frames in, resized (150 kB for each of 224 pixels): every epoch after the first, and
     every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit.

@@ -1,9 +1,7 @@
 """What video files are, before anyone trains: whether they can be read, how long they are, which are alike."""
 
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -11,12 +9,14 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from litevl.data.apart import each_apart
+from litevl.data.cores import usable_cores
+from litevl.data.paths import DECODE_TIMEOUT
 from litevl.data.video import Decoder, VideoError, read_indexed_frames
 from litevl.data.video_index import index_video
 
 Window = tuple[float | None, float | None]
 """Start and end of a segment in seconds; None for the file's own."""
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 BLOCK = 1 << 20
 
@@ -63,6 +63,7 @@ def check_files(
     wanted: Mapping[Path, Sequence[Window]],
     decoder: Decoder = "auto",
     workers: int | None = None,
+    decode_timeout: float = DECODE_TIMEOUT,
     progress: bool = True,
 ) -> dict[Path, FileCheck]:
     """Check files in parallel.
@@ -70,12 +71,19 @@ def check_files(
     Args:
         wanted: the segments of each file.
         decoder: what to decode with.
-        workers: threads; as many as there are cores if not given.
+        workers: processes; as many as this one may use cores if not given.
+        decode_timeout: seconds that a file may take; 0 for no limit.
         progress: show a bar with the time left on standard error.
     """
-    paths = list(wanted)
-    checks = _parallel(lambda path: check_file(path, wanted[path], decoder), paths, workers, progress, "opening videos")
-    return dict(zip(paths, checks, strict=True))
+    calls = [(path, windows, decoder) for path, windows in wanted.items()]
+    checked = each_apart(check_file, calls, workers or usable_cores(), decode_timeout, "--decode-timeout")
+    checks: dict[Path, FileCheck] = {}
+    for place, check in _shown(checked, len(calls), progress, "opening videos"):
+        path, windows, _ = calls[place]
+        if isinstance(check, VideoError):
+            check = FileCheck(errors=dict.fromkeys(windows, check.reason))
+        checks[path] = check
+    return {path: checks[path] for path in wanted}
 
 
 def identical_files(
@@ -94,8 +102,10 @@ def identical_files(
             sizes.setdefault(status.st_size, []).append(key)
         of_file.setdefault(key, []).append(path)
     alike = [key for keys in sizes.values() if len(keys) > 1 for key in keys]
-    digests = _parallel(lambda key: _digest(of_file[key][0]), alike, workers, progress, "comparing files of equal size")
-    content = {key: digest or str(key) for key, digest in zip(alike, digests, strict=True)}
+    # A large file on a slow disk may take its time.
+    hashed = each_apart(_digest, [(of_file[key][0],) for key in alike], workers or usable_cores(), 0.0, "")
+    digests = _shown(hashed, len(alike), progress, "comparing files of equal size")
+    content = {alike[place]: digest for place, digest in digests if isinstance(digest, str)}
     groups: dict[str, list[Path]] = {}
     for key, each in of_file.items():
         groups.setdefault(content.get(key, str(key)), []).extend(each)
@@ -114,17 +124,10 @@ def _digest(path: Path) -> str | None:
     return digest.hexdigest()
 
 
-def _parallel(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int | None, progress: bool, title: str
-) -> list[Result]:
+def _shown(results: Iterable[Result], total: int, progress: bool, title: str) -> Iterator[Result]:
+    """The results, with a bar while they come."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    console = Console(stderr=True)
-    pool = ThreadPoolExecutor(workers or os.cpu_count())
-    try:
-        with Progress(*columns, console=console, disable=not (progress and items)) as bar:
-            return list(bar.track(pool.map(work, items), total=len(items), description=title))
-    finally:
-        # Whoever breaks off need not wait for ten thousand files.
-        pool.shutdown(cancel_futures=True)
+    with Progress(*columns, console=Console(stderr=True), disable=not (progress and total)) as bar:
+        yield from bar.track(results, total=total, description=title)

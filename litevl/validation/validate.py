@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from litevl.data.annotations import AnnotationError, VideoCaptions
 from litevl.data.decoders import installed
-from litevl.data.paths import VideoFolder
+from litevl.data.paths import DECODE_TIMEOUT, VideoFolder
 from litevl.data.questions import QuestionData
 from litevl.data.video import Decoder, VideoError
 from litevl.validation.candidates import Asked, Candidate
@@ -39,7 +39,9 @@ class ValidateConfig(Asked):
     """Open every video and decode its middle frame, or look up paths only."""
     decoder: Decoder = "auto"
     workers: int | None = None
-    """Threads; as many as there are cores if not given."""
+    """Processes; as many as this one may use cores if not given."""
+    decode_timeout: float = DECODE_TIMEOUT
+    """Seconds that a video may take to be opened; 0 for no limit."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def validate(data: str | os.PathLike[str], config: ValidateConfig | None = None,
     for candidate in detection.chosen:
         findings += of_annotations(candidate, root, config.training)
     splits = {candidate.task: splits_of(candidate) for candidate in detection.chosen}
-    files = _Files(VideoFolder(videos), [split for each in splits.values() for split in each], config, progress)
+    folder = VideoFolder(videos, decode_timeout=config.decode_timeout)
+    files = _Files(folder, [split for each in splits.values() for split in each], config, progress)
     partial = not config.training or any(candidate.problem is not None for candidate in detection.chosen)
     findings += files.findings(partial)
     order = {severity: place for place, severity in enumerate(("error", "warning", "info"))}
@@ -209,7 +212,7 @@ class _Files:
         self.checks: dict[Path, FileCheck] = {}
         if config.decode:
             windows = {path: tuple(each) for path, each in wanted.items()}
-            self.checks = check_files(windows, config.decoder, config.workers, progress)
+            self.checks = check_files(windows, config.decoder, config.workers, folder.decode_timeout, progress)
         self._alike = identical_files(wanted, config.workers, progress)
 
     def findings(self, partial: bool) -> Iterable[Finding]:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from litevl.adapters import FrameAverageConfig, LiteVLConfig, STAdapterConfig
-from litevl.data import dataset
+from litevl.data import clip_reader
 from litevl.data.feature_store import DamagedFeaturesError
 from litevl.data.question_answering import QuestionDataConfig
 from litevl.data.retrieval import RetrievalDataConfig
@@ -86,7 +86,7 @@ def test_training_and_evaluation_are_those_of_decoding(config, tmp_path, monkeyp
         assert metrics_of(kept["results"][name]) == pytest.approx(metrics_of(decoded["results"][name]), abs=1e-5)
 
     # From here on no frame of a video is read, by no split of no run.
-    monkeypatch.setattr(dataset, "read_frames", lambda *given, **more: pytest.fail("decoded"))
+    monkeypatch.setattr(clip_reader, "read_frames", lambda *given, **more: pytest.fail("decoded"))
     again = recipe.main(replace(wanted, output_dir=tmp_path / "again"))
     assert "; all there" in capsys.readouterr().out
     assert again["training"]["features"]["written"] == 0
@@ -234,7 +234,7 @@ def test_other_tasks(config, corpus, answering_backbone, captioning_backbone, tm
     for main, wanted in ((msrvtt_qa.main, asked), (msrvtt_captioning.main, written)):
         main(replace(wanted, output_dir=tmp_path / main.__module__))
         with monkeypatch.context() as patch:
-            patch.setattr(dataset, "read_frames", lambda *given, **more: pytest.fail("decoded"))
+            patch.setattr(clip_reader, "read_frames", lambda *given, **more: pytest.fail("decoded"))
             again = main(replace(wanted, output_dir=tmp_path / f"{main.__module__}-again"))
         assert steps(tmp_path / main.__module__) == steps(tmp_path / f"{main.__module__}-again")
         assert again["training"]["features"]["written"] == 0

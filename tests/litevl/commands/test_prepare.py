@@ -80,7 +80,7 @@ def test_what_it_will_take_is_said_before_anything_is_written(root, store, capsy
 
 def test_a_second_time_there_is_nothing_to_do(root, store, capsys, monkeypatch):
     run(capsys, store, root)
-    monkeypatch.setattr(preparation, "_Write", None)
+    monkeypatch.setattr(preparation, "fill", None)
     told = report(capsys, store, root, "--dry-run")
     assert (told["stored_before"], told["frames"], told["bytes"]) == (4, 0, 0)
     put(root, {"a.mp4": 9})

@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from hanging import gone, hang_in_c
 from rendered_clips import render
 
-from litevl.data import decoding_process
+from litevl.data import apart
 from litevl.data.annotations import VideoCaptions
 from litevl.data.dataset import VideoDataset, collate_videos
 from litevl.data.decoding_process import DecodingProcess, decodes_apart
@@ -29,11 +30,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers decode 
 SHAPE = (2, 3, 4, 4)
 KEPT: list[torch.Tensor] = []
 PATH = Path("a.mp4")
-
-
-def hang_in_c(path, *rest):
-    """As a decoder that waits for what never comes, with Python locked: no thread and no signal handler would run."""
-    ctypes.PyDLL(None).pause()
 
 
 def made(path, value, *rest):
@@ -51,13 +47,6 @@ def process():
     yield start
     for each in started:
         each.close()
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_clip_is_its_own_and_comes_from_another_process(process):
@@ -123,7 +112,7 @@ def test_one_that_ends_between_two_clips_is_no_files_fault(process):
 
 
 def test_one_that_leaks_is_replaced(process, monkeypatch):
-    monkeypatch.setattr(decoding_process, "GROWTH", 30 << 20)
+    monkeypatch.setattr(apart, "GROWTH", 30 << 20)
 
     def leak(path, value):
         KEPT.append(torch.ones(10 << 20, dtype=torch.uint8))
