@@ -35,6 +35,7 @@ from pathlib import Path
 
 from rich.progress import track
 
+from litevl.adapters.aside import file_aside
 from litevl.corpus.annotation_files import VERSION, annotation_files, annotations, order_pairs
 from litevl.corpus.clips import planned_frames
 from litevl.corpus.drawing import draw
@@ -128,24 +129,14 @@ def _complete(folder: Path, config: CorpusConfig) -> None:
         path = folder / name
         try:
             if not path.is_file() or path.read_bytes() != text.encode():
-                _replace(path, text)
+                path.parent.mkdir(exist_ok=True)
+                with file_aside(path) as aside:
+                    aside.write_text(text, encoding="utf-8", newline="")
         except OSError as error:
             missing.setdefault(error.strerror or str(error), []).append(name)
     for reason, names in missing.items():
         # A shared cache may be read-only, and MSR-VTT's retrieval needs none of these.
         logger.warning("the corpus in %s goes without %s: %s", folder, ", ".join(names), reason)
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def _render_clip(clip: PlannedClip, folder: Path, seed: int) -> None:

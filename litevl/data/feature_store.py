@@ -6,11 +6,9 @@ beside the video: another backbone, image size, block or precision is another fo
 
 import hashlib
 import json
-import os
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from litevl.adapters import FrameFeatures
+from litevl.adapters.aside import file_aside
 from litevl.data.annotations import VideoSource
 from litevl.data.preprocess import PreprocessConfig, normalize
 from litevl.data.retrieval_config import FeaturePrecision
@@ -128,8 +127,10 @@ class FeatureStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             about = self.folder / "about.json"
             if not about.is_file():
-                _write_aside(about, (json.dumps(asdict(self.kind), indent=2) + "\n").encode())
-            _write_aside(stored, save({NAME: kept}, {"sums": sums}))
+                with file_aside(about) as aside:
+                    aside.write_text(json.dumps(asdict(self.kind), indent=2) + "\n", encoding="utf-8")
+            with file_aside(stored) as aside:
+                aside.write_bytes(save({NAME: kept}, {"sums": sums}))  # a full disk is then an OSError
         except OSError as error:
             raise ValueError(f"feature_store: {self.folder} can't be written ({error}); name another folder") from error
 
@@ -176,10 +177,3 @@ def to_model(frames: Tensor, preprocess: PreprocessConfig, store: FeatureStore |
 
 def _sum(frame: Tensor) -> int:
     return zlib.crc32(frame.contiguous().view(torch.uint8).numpy().data)
-
-
-def _write_aside(path: Path, content: bytes) -> None:
-    with TemporaryDirectory(prefix=".writing-", dir=path.parent) as aside:
-        written = Path(aside) / path.name
-        written.write_bytes(content)
-        os.replace(written, path)

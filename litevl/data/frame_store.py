@@ -5,20 +5,17 @@ own and gives what decoding gives, bit for bit. A frame of 224 pixels is 150 kB,
 fills the store as it goes, or `litevl prepare` does so beforehand.
 """
 
-import contextlib
 import hashlib
 import logging
 import os
-import shutil
-import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from litevl.adapters.aside import ABANDONED, clear_asides, folder_aside
 from litevl.data.decoders import FrameReader
 from litevl.data.preprocess import resize_frames
 from litevl.data.sampling import Sampling
@@ -29,14 +26,10 @@ logger = logging.getLogger(__name__)
 
 VERSION = 2
 """Of how frames are decoded and resized; another one leaves older files unread."""
-WRITING = ".writing-"
-"""How the names of folders begin in which files are made before they take their place."""
 HEADER = 128
 """Bytes before the data of such a file."""
 STORING = 30
 """Times as long may it take to decode all of a video into a frame store as to decode a clip."""
-ABANDONED = 3600.0
-"""Seconds without a change after which such a folder is nobody's any more: its writer was killed."""
 
 
 class FrameStore:
@@ -105,11 +98,7 @@ class FrameStore:
 
     def tidy(self) -> None:
         """Removes what killed processes left half written."""
-        for aside in self.folder.glob(f"{WRITING}*"):
-            with contextlib.suppress(OSError):
-                newest = max(each.stat().st_mtime for each in (aside, *aside.iterdir()))
-                if time.time() - newest > ABANDONED:
-                    shutil.rmtree(aside)
+        clear_asides(self.folder, ABANDONED)
 
     def _file(self, path: Path) -> Path:
         about = path.stat()
@@ -134,17 +123,15 @@ class FrameStore:
 
     def _write(self, reader: FrameReader, stored: Path) -> None:
         times = reader.timestamps
-        with TemporaryDirectory(prefix=WRITING, dir=self.folder) as aside:
-            frames = Path(aside) / "frames.npy"
+        # The names are such that the times come first.
+        with folder_aside(self.folder) as aside:
             # Written and not mapped: a full disk is then an error and not the end of the process.
-            with frames.open("wb") as file:
+            with (aside / stored.name).open("wb") as file:
                 header = {"descr": "|u1", "fortran_order": False, "shape": (len(times), 3, self._size, self._size)}
                 np.lib.format.write_array_header_1_0(file, header)
                 for some in reader.every():
                     file.write(resize_frames(some, self._size).numpy().tobytes())
-            np.save(Path(aside) / "times.npy", times)
-            os.replace(Path(aside) / "times.npy", _times_of(stored))
-            os.replace(frames, stored)
+            np.save(aside / _times_of(stored).name, times)
 
 
 def make_store(folder: Path, setting: str = "frame_store", what: str = "decoded frames") -> None:

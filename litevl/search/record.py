@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import uuid
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import dacite
 import torch
 
+from litevl.adapters.aside import file_aside
 from litevl.adapters.choices import check_choices
 from litevl.adapters.fingerprint import digest_of
 from litevl.data.preprocess import PreprocessConfig
@@ -141,6 +141,5 @@ def write(folder: Path, config: IndexConfig, maker: Maker) -> Record:
 
 def put(folder: Path, record: Record) -> None:
     """Writes a record in place of an earlier one."""
-    aside = folder / f".{NAME}"
-    aside.write_text(json.dumps(asdict(record), indent=2, default=str) + "\n", encoding="utf-8")
-    os.replace(aside, folder / NAME)
+    with file_aside(folder / NAME) as aside:
+        aside.write_text(json.dumps(asdict(record), indent=2, default=str) + "\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """Videos' tokens on disk, so that a search matches without encoding again: a file a video, read segment by segment."""
 
-import os
 import uuid
 from collections.abc import Collection
 from pathlib import Path
@@ -10,6 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from litevl.adapters.aside import put_in_place
 
 DESCRIPTIONS = {"float16": "<f2", "float32": "<f4"}
 ENDING, UNFINISHED = ".npy", ".unfinished"
@@ -53,10 +54,8 @@ class TokenWriter:
             OSError: the disk is full.
         """
         assert self._file is not None
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
-        os.replace(self._aside, self._path)
+        put_in_place(self._aside, self._path)
         return self.name
 
     def discard(self) -> None:

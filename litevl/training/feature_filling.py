@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from litevl.adapters import encode_below, find_vision_encoder, fingerprint_below, require_frozen_below
+from litevl.adapters.aside import ABANDONED, clear_asides
 from litevl.data.annotations import VideoSource
 from litevl.data.dataset import VideoDataset
 from litevl.data.feature_store import FeatureKind, FeatureStore
@@ -121,6 +122,8 @@ def fill(
     missing = [each for each in wanted if not store.holds(each.file, each.per_segment)]
     accelerator.print(_announce(store, wanted, missing))
     accelerator.wait_for_everyone()  # nobody writes before everybody has looked
+    if missing:
+        clear_asides(store.folder, ABANDONED)
     own = missing[accelerator.process_index :: accelerator.num_processes]
     encoder = find_vision_encoder(blip).module
     training = encoder.training

@@ -186,14 +186,14 @@ def test_a_killed_process_leaves_whole_videos_and_the_next_goes_on(tmp_path, sto
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    (store / ".writing-old").mkdir()
-    (store / ".writing-old" / "frames.npy").write_bytes(b"half")
-    for path in ((store / ".writing-old"), (store / ".writing-old" / "frames.npy")):
+    (store / ".litevl-old").mkdir()
+    (store / ".litevl-old" / "frames.npy").write_bytes(b"half")
+    for path in ((store / ".litevl-old"), (store / ".litevl-old" / "frames.npy")):
         os.utime(path, (0, 0))
     told = report(capsys, store, data, "--every-file", size=64)
     assert told["stored_before"] in range(2, 30)
     assert told["stored_before"] + told["stored"] == 30
-    assert not (store / ".writing-old").exists(), "what was left half written long ago is gone"
+    assert not (store / ".litevl-old").exists(), "what was left half written long ago is gone"
     for path in sorted(data.iterdir())[:5]:
         assert torch.equal(FrameStore(store, 64).read(path, 4), resize_frames(read_frames(path, 4), 64))
 
