@@ -5,6 +5,7 @@ from typing import Any
 
 from .aim import AIMConfig
 from .bottleneck_attention import BottleneckConfig
+from .choices import check_types
 from .config import AdapterConfig
 from .frame_average import FrameAverageConfig
 from .litevl import LiteVLConfig
@@ -25,7 +26,7 @@ def adapter_config(stored: dict[str, Any]) -> AdapterConfig:
     """The configuration that `dataclasses.asdict` gave, as JSON keeps it.
 
     Raises:
-        ValueError: for an unknown family, or options that it does not have.
+        ValueError: for an unknown family, or options that it does not have, or of another type.
     """
     family = stored.get("family")
     if family not in FAMILIES:
@@ -38,4 +39,6 @@ def adapter_config(stored: dict[str, Any]) -> AdapterConfig:
     if unknown or given - options.keys():
         listed = ", ".join(sorted(unknown | (given - options.keys())))
         raise ValueError(f"{family}: expected the options {', '.join(sorted(given))}; unknown or missing: {listed}")
-    return kind(**{name: value for name, value in options.items() if name in given})
+    chosen = {name: value for name, value in options.items() if name in given}
+    check_types(kind, chosen)
+    return kind(**chosen)

@@ -133,5 +133,12 @@ def read_config(folder: Path, label: str) -> tuple[dict[str, Any], list[str]]:
     finally:
         logging.set_verbosity(verbosity)
     parts = ("vision_config", "text_config")
+    for part in parts:
+        for name in ("hidden_size", "num_attention_heads"):
+            if not isinstance(config[part][name], int):  # transformers looks at types from 5.1 on
+                raise CheckpointError(
+                    f"{folder / 'config.json'}: expected a whole number for {part}.{name}, got {config[part][name]!r}; "
+                    "copy it again"
+                )
     mended = [mend_heads(config[part], part) for part in parts]
     return config, [note for note in mended if note is not None]
