@@ -22,14 +22,16 @@ FAMILIES: dict[str, type[AdapterConfig]] = {
 }
 
 
-def adapter_config(stored: dict[str, Any]) -> AdapterConfig:
+def adapter_config(stored: Any) -> AdapterConfig:
     """The configuration that `dataclasses.asdict` gave, as JSON keeps it.
 
     Raises:
         ValueError: for an unknown family, or options that it does not have, or of another type.
     """
+    if not isinstance(stored, dict):
+        raise ValueError(f"expected an object with a family and its options, got {stored!r:.80}")
     family = stored.get("family")
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise ValueError(f"family: expected one of {', '.join(FAMILIES)}; got {family!r}")
     kind: Any = FAMILIES[family]
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}

@@ -107,7 +107,7 @@ def prepare(
     report = _Report(str(frame_store), began=time.perf_counter())
     try:
         found = _find(data, asked, every_file)
-        report.image_size = image_size or _usual_size(data)
+        report.image_size = _usual_size(data) if image_size is None else image_size
         store = FrameStore(frame_store, report.image_size, decoder)
         cores = usable_cores() if workers is None else workers
         wanted = plan(store, found.paths, cores, decode_timeout)

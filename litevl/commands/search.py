@@ -59,11 +59,14 @@ def search(
 
     from litevl.commands.index import Making
     from litevl.data.video_index import VideoError
+    from litevl.data.video_key import is_text
     from litevl.search import SearchError, VideoIndex
     from litevl.search.contact_sheet import check_picture, contact_sheet
     from litevl.search.results import hits_table, seconds_of, why_table
 
     try:
+        if not is_text(query):
+            raise ValueError(f"expected a text in UTF-8, got {query!r:.80}")
         check_picture(save)
         bounds = [None if time is None else seconds_of(time) for time in (after, before)]
         found = VideoIndex.open(index, Making(backbone, adapter, vocab).config(index), device)

@@ -6,7 +6,8 @@ from typing import Any
 
 MOST = 32
 """Workers at most by default: each holds a few hundred megabytes, and two batches."""
-_beside_others = False
+SHARED = False
+"""Whether others decode beside this process, which `Forked` tells those that it starts."""
 
 
 def decoding_workers(asked: int | None, accelerated: bool) -> int:
@@ -32,16 +33,10 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def decode_on_one_thread() -> None:
-    """Tells decoders, and torch, that the other cores are used by others like this process."""
-    global _beside_others
-    _beside_others = True
-    torch: Any = sys.modules.get("torch")  # who only looks at files need not wait for it
-    if torch is not None:
-        torch.set_num_threads(1)
-
-
 def decoding_threads() -> int:
-    """Threads for one decoder: 1 in one of many processes that decode, as a DataLoader's; else 0, FFmpeg chooses."""
+    """Threads for one decoder: 1 in a process whose siblings use the other cores; else 0, FFmpeg chooses."""
+    if SHARED:
+        return 1
+    # Whoever is a worker has this imported; who only looks at files need not wait for torch.
     data: Any = sys.modules.get("torch.utils.data")
-    return 1 if _beside_others or (data is not None and data.get_worker_info() is not None) else 0
+    return 0 if data is None or data.get_worker_info() is None else 1

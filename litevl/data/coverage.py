@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 from rich.progress import track
 
 from litevl.data.annotations import VideoSource
-from litevl.data.apart import each_apart
 from litevl.data.cores import usable_cores
+from litevl.data.forked import each_forked
 from litevl.data.paths import VideoFolder
 from litevl.data.video import Decoder, VideoError, read_frames
 
@@ -103,7 +103,7 @@ def find_bad_videos(
         places = list(paths)
         calls = [(paths[place], decoder, videos[place].start, videos[place].end) for place in places]
         limits = (workers or usable_cores(), folder.decode_timeout, "--data.decode-timeout")
-        checked = each_apart(_read_one, calls, *limits)
+        checked = each_forked(_read_one, calls, *limits)
         for called, bad in track(checked, "checking videos", total=len(calls), disable=not progress):
             if bad is not None:
                 reasons[places[called]] = str(bad)

@@ -1,4 +1,4 @@
-"""A process that decodes clips for a DataLoader's worker: see `apart`, why.
+"""A process that decodes clips for a DataLoader's worker: see `forked`, why.
 
 The worker only waits, so that order, batches and workers stay the DataLoader's. A clip comes back through memory that
 both have: tenths of a millisecond beside the milliseconds of decoding.
@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from litevl.data.apart import Apart, can_fork
+from litevl.data.forked import Forked, can_fork
 
 
 def decodes_apart() -> bool:
@@ -26,7 +26,7 @@ def decodes_apart() -> bool:
     return can_fork() and get_worker_info() is not None
 
 
-class DecodingProcess(Apart):
+class DecodingProcess(Forked):
     """Calls a function that decodes a clip apart.
 
     Args:
@@ -43,7 +43,7 @@ class DecodingProcess(Apart):
         self._clip = torch.from_numpy(np.frombuffer(self._memory, np.uint8)[:size].reshape(shape))
 
     def __call__(self, path: Path, *arguments: Any) -> UInt8[Tensor, "time 3 size size"]:
-        """The clip; see `Apart`."""
+        """The clip; see `Forked`."""
         return self._clip[: super().__call__(path, *arguments)].clone()
 
     def _decode_into_memory(self, path: Path, *arguments: Any) -> int:

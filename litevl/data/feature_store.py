@@ -6,6 +6,7 @@ beside the video: another backbone, image size, block or precision is another fo
 
 import hashlib
 import json
+import os
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ class FeatureStore:
         about = path.stat()
         kept = (clip.start, clip.end, self.num_frames, per_segment)
         parts = (path.resolve(), about.st_size, about.st_mtime_ns, *kept)
-        return self.folder / f"{hashlib.sha256('|'.join(map(str, parts)).encode()).hexdigest()[:24]}.safetensors"
+        return self.folder / f"{hashlib.sha256(os.fsencode('|'.join(map(str, parts)))).hexdigest()[:24]}.safetensors"
 
     def holds(self, stored: Path, per_segment: int) -> bool:
         """Whether a file is there, whole by its length."""

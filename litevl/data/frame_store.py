@@ -49,6 +49,8 @@ class FrameStore:
     """
 
     def __init__(self, folder: str | os.PathLike[str], image_size: int, decoder: Decoder = "auto"):
+        if image_size < 1:
+            raise ValueError(f"image_size: expected at least 1 pixel, got {image_size}")
         self.folder, self._size, self._decoder = Path(folder), image_size, decoder
         self._full, self._unstored = False, set[Path]()
         make_store(self.folder)
@@ -103,7 +105,7 @@ class FrameStore:
     def _file(self, path: Path) -> Path:
         about = path.stat()
         parts = (path.resolve(), about.st_size, about.st_mtime_ns, self._size, self._decoder, VERSION)
-        return self.folder / f"{hashlib.sha256('|'.join(map(str, parts)).encode()).hexdigest()[:24]}.npy"
+        return self.folder / f"{hashlib.sha256(os.fsencode('|'.join(map(str, parts)))).hexdigest()[:24]}.npy"
 
     def _store(self, index: VideoIndex, stored: Path) -> bool:
         """Decodes all of a video into the store; whether that could be done."""

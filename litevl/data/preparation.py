@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from litevl.data.apart import each_apart
 from litevl.data.coverage import BadVideo
+from litevl.data.forked import each_forked
 from litevl.data.frame_store import STORING, FrameStore
 from litevl.data.paths import DECODE_TIMEOUT, check_decode_timeout
 from litevl.data.video import VideoError
@@ -88,7 +88,7 @@ def plan(
     check_decode_timeout(decode_timeout)
     frames: dict[int, int] = {}
     bad: dict[int, str] = {}
-    looks = each_apart(partial(_look, store), [(path,) for path in paths], workers, decode_timeout, SETTING)
+    looks = each_forked(partial(_look, store), [(path,) for path in paths], workers, decode_timeout, SETTING)
     for place, count in tqdm(looks, total=len(paths), unit="video", desc="looking at videos", disable=not progress):
         if isinstance(count, VideoError):
             bad[place] = count.reason
@@ -124,7 +124,7 @@ def fill(
     store.tidy()
     stored, size = 0, 0
     damaged: list[BadVideo] = []
-    writes = each_apart(
+    writes = each_forked(
         partial(_write, store), [(each.path,) for each in wanted], workers, decode_timeout * STORING, SETTING
     )
     total = sum(each.frames for each in wanted)

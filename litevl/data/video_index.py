@@ -7,6 +7,7 @@ decoding (4 to 8 ms for a clip of 15 seconds), and every decoder is held to that
 """
 
 import contextlib
+import errno
 import math
 import os
 import re
@@ -91,6 +92,12 @@ class _Packet:
 
 # Codecs (as muxed in files) whose every packet gives one frame, and containers that store presentation times.
 ONE_FRAME_PER_PACKET = frozenset({"h264", "hevc", "vp9", "av1", "mjpeg", "gif", "theora", "prores", "rawvideo", "png"})
+READ_FORMATS = (
+    "mp4,matroska,webm,avi,flv,gif,asf,mpeg,mpegts,mpegvideo,ogg,mxf,nut,rm,dv,wtv,ivf,swf,yuv4mpegpipe,h264,hevc,m4v,"
+    "obu,av1,vc1,amv,apng"
+)
+"""FFmpeg's formats of video files. Others are none, as text and pictures; or name further files and addresses to read,
+as `concat`, `hls` and `dash` do, whatever the file is called."""
 TIMED_CONTAINERS = frozenset({"mov", "matroska", "flv", "gif"})
 
 
@@ -119,9 +126,14 @@ def open_container(path: Path) -> Iterator[av.container.InputContainer]:
     """Open a file with PyAV; FFmpeg's errors, inside the block too, become `VideoError`."""
     try:
         # Absolute, or FFmpeg takes what stands before a colon for a protocol; tags in Latin-1 are no reason to fail.
-        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
+        options = {"protocol_whitelist": "file", "format_whitelist": READ_FORMATS}
+        with av.open(os.path.abspath(path), metadata_errors="replace", options=options) as container:
             yield container
     except (av.error.FFmpegError, EOFError) as error:
+        if (
+            isinstance(error, av.error.FFmpegError) and error.errno == errno.EINVAL
+        ):  # what FFmpeg says of formats that are not to be read
+            raise VideoError(path, "expected a video, got another format, or damaged data; fetch it again") from error
         reason = "the file ends too early" if isinstance(error, EOFError) else (error.strerror or str(error))
         raise VideoError(
             path, f"expected a readable video, got damaged or foreign data ({reason}); fetch it again"

@@ -122,7 +122,9 @@ def read(folder: Path) -> Record | None:
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(stored, dict) and stored.get("format") != FORMAT:
+        if not isinstance(stored, dict):
+            raise ValueError(f"expected an object, got {stored!r:.80}")
+        if stored.get("format") != FORMAT:
             raise SearchError(
                 f"{path}: expected format {FORMAT}, got {stored.get('format')}; use the litevl that made it"
             )

@@ -5,6 +5,7 @@ and encoded as H.264.
 """
 
 import io
+import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import lru_cache
@@ -18,7 +19,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from litevl.adapters.aside import file_aside
 from litevl.data.cores import usable_cores
 from litevl.data.video import VideoError
 from litevl.data.video_index import index_video
@@ -81,8 +81,12 @@ class Media:
             return entry.path, TYPES[kind]
         cut = self.cuts / f"{id}.mp4"
         if not cut.is_file():
-            with file_aside(cut) as aside:
+            aside = self.cuts / f".{id}-{os.urandom(4).hex()}.mp4"
+            try:
                 self._cut(entry, aside)
+                os.replace(aside, cut)
+            finally:
+                aside.unlink(missing_ok=True)
         return cut, TYPES["mov"]
 
     def _cut(self, entry: Entry, path: Path) -> None:
@@ -116,7 +120,7 @@ def encoded(picture: Image.Image) -> bytes:
 
 def write_mp4(path: Path, pictures: Iterable[UInt8[np.ndarray, "height width 3"]], rate: Fraction) -> None:
     """Encodes pictures of one size as an H.264 file that plays while it loads, at most `WIDEST` pixels wide."""
-    with av.open(str(path), "w", "mp4", options={"movflags": "faststart"}) as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
         stream.pix_fmt = "yuv420p"
         for number, picture in enumerate(pictures):

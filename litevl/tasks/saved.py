@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
-from litevl.adapters import PoolingConfig, adapter_config, load_adapters, plugged_state
+from litevl.adapters import PoolingConfig, load_adapters, plugged_state
 from litevl.blip import load_blip
 from litevl.evilm import load_evilm
 from litevl.evilm.files import is_evilm
 from litevl.models import VideoCaptioning, VideoQuestionAnswering, VideoTextRetrieval
 from litevl.models.interfaces import RetrievalModel
-from litevl.training import LoraSettings, frame_average, frame_by_frame, load_backbone, read_json
+from litevl.training import frame_average, frame_by_frame, load_backbone, read_json
 from litevl.training.adapted import ModelConfig, load_adapted
 from litevl.training.captioning_model import CaptioningModelConfig
 from litevl.training.captioning_model import wrap as wrap_captioning
@@ -21,7 +21,9 @@ from litevl.training.question_model import QuestionModelConfig
 from litevl.training.question_model import wrap as wrap_questions
 from litevl.training.retrieval_model import RetrievalModelConfig
 from litevl.training.retrieval_model import wrap as wrap_retrieval
+from litevl.training.run_folder import from_json
 
+Config = TypeVar("Config")
 TaskName = Literal["retrieval", "vqa", "captioning"]
 DETAILS = "adapter_config.json"
 
@@ -54,13 +56,8 @@ def load_retrieval(source: Source, device: torch.device) -> RetrievalModel:
     if "pooling" not in details:
         return VideoTextRetrieval(_bare(source, "retrieval", details, device)).eval()
     # As far as texts are read in evaluation; adapters that were saved without a run do not say.
-    protocol = details.get("protocol") or {}
-    config = RetrievalModelConfig(
-        **_common(source, details),
-        pooling=PoolingConfig(**details["pooling"]),
-        heads=details["heads"],
-        max_text_length=protocol.get("max_text_length", 35),
-    )
+    read = _about(source, details, "protocol").get("max_text_length", 35)
+    config = _config(RetrievalModelConfig, source, details, "heads", max_text_length=read)
     return _adapted(config, source, device, lambda blip: wrap_retrieval(blip, config))
 
 
@@ -76,15 +73,8 @@ def load_answering(source: Source, device: torch.device) -> tuple[VideoQuestionA
     details = _details(source.adapter, "vqa")
     if "pooling" not in details:
         return VideoQuestionAnswering(_bare(source, "vqa", details, device)).eval(), ()
-    listed = details["answers"]  # runs of earlier versions hold the list alone
-    answers = tuple(listed["answers"] if isinstance(listed, dict) else listed)
-    config = QuestionModelConfig(
-        **_common(source, details),
-        pooling=PoolingConfig(**details["pooling"]),
-        head=details["head"],
-        max_question_length=details["max_question_length"],
-        max_answer_length=details["max_answer_length"],
-    )
+    config = _config(QuestionModelConfig, source, details, "head", "max_question_length", "max_answer_length")
+    answers = _answers(source, details)
     return _adapted(config, source, device, lambda blip: wrap_questions(blip, config, len(answers))), answers
 
 
@@ -100,12 +90,7 @@ def load_captioning(source: Source, device: torch.device) -> VideoCaptioning:
     details = _details(source.adapter, "captioning")
     if "pooling" not in details:
         return VideoCaptioning(_bare(source, "captioning", details, device)).eval()
-    config = CaptioningModelConfig(
-        **_common(source, details),
-        pooling=PoolingConfig(**details["pooling"]),
-        prompt=details["prompt"],
-        max_text_length=details["max_text_length"],
-    )
+    config = _config(CaptioningModelConfig, source, details, "prompt", "max_text_length")
     return _adapted(config, source, device, lambda blip: wrap_captioning(blip, config))
 
 
@@ -127,13 +112,15 @@ def _details(folder: Path, task: TaskName) -> dict[str, Any]:
     if not folder.is_dir():
         raise ValueError(f"adapter: expected the folder of a run or of saved adapters, got {folder}, none")
     details = read_json(folder / DETAILS)
+    if not isinstance(details, dict):
+        raise ValueError(f"{folder / DETAILS}: expected an object, got {details!r:.80}")
     if (trained := details.get("task") or task) != task:
         raise ValueError(f"{folder}: expected a run of the task {task}, got one of {trained}")
     return details
 
 
 def _backbone(source: Source, details: dict[str, Any]) -> str:
-    found = source.backbone or (details.get("backbone") or {}).get("source")
+    found = source.backbone or _about(source, details, "backbone").get("source")
     if found is None:
         raise ValueError(f"{source.adapter}: does not say which backbone it was trained on; name it with --backbone")
     return found
@@ -141,21 +128,52 @@ def _backbone(source: Source, details: dict[str, Any]) -> str:
 
 def _bare(source: Source, task: TaskName, details: dict[str, Any], device: torch.device) -> Any:
     """The BLIP with adapters that were saved without a task model; its defaults go around them."""
-    size = (details.get("backbone") or {}).get("image_size")
+    size = _about(source, details, "backbone").get("image_size")
     blip: Any = load_blip(_backbone(source, details), task=task, image_size=size, vocab=source.vocab)
     load_adapters(blip, str(source.adapter), verbose=False)
     return blip.to(device)
 
 
-def _common(source: Source, details: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _config(kind: type[Config], source: Source, details: dict[str, Any], *names: str, **own: Any) -> Config:
+    """The model's config, by what the folder says of it: what all have, what has these names, and `own`."""
+    names = ("adapter", "train", "pooling", *names)
+    if missing := [name for name in names if name not in details]:
+        raise _wrong(source, f"no {', '.join(missing)}")
+    stored = {
         "backbone": _backbone(source, details),
         "vocab": source.vocab,
-        "image_size": (details.get("backbone") or {}).get("image_size"),
-        "adapter": adapter_config(details["adapter"]),
-        "train": details["train"],
-        "lora": LoraSettings(**(details["lora"] or {})),
+        "image_size": _about(source, details, "backbone").get("image_size"),
+        "lora": _about(source, details, "lora"),
+        **{name: details[name] for name in names},
     }
+    try:
+        return from_json(kind, stored | own)
+    except ValueError as error:
+        raise _wrong(source, str(error)) from error
+
+
+def _about(source: Source, details: dict[str, Any], name: str) -> dict[str, Any]:
+    """What is said of something; nothing by adapters that were saved without a run."""
+    found = details.get(name) or {}
+    if not isinstance(found, dict):
+        raise _wrong(source, f"{name}: expected an object, got {found!r:.80}")
+    return found
+
+
+def _answers(source: Source, details: dict[str, Any]) -> tuple[str, ...]:
+    found = details.get("answers")
+    if isinstance(found, dict):  # runs of earlier versions hold the list alone
+        found = found.get("answers")
+    if not isinstance(found, list) or not all(isinstance(answer, str) for answer in found):
+        raise _wrong(source, f"answers: expected a list of texts, got {found!r:.80}")
+    return tuple(found)
+
+
+def _wrong(source: Source, why: str) -> ValueError:
+    assert source.adapter is not None
+    return ValueError(
+        f"{source.adapter / DETAILS}: not what a run says of its model ({why}); take the folder of a finished run"
+    )
 
 
 def _adapted(config: ModelConfig, source: Source, device: torch.device, wrap: Callable[[Any], Any]) -> Any:

@@ -139,13 +139,27 @@ def read_config(kind: type[Config], folder: Path) -> Config:
     """
     stored = read_json(folder / CONFIG_NAME)
     try:
-        hooks: Any = {Union[tuple(FAMILIES.values())]: adapter_config}  # noqa: UP007 - made from a tuple
-        return dacite.from_dict(kind, stored, dacite.Config(cast=[Path, tuple], strict=True, type_hooks=hooks))
-    except (dacite.DaciteError, ValueError) as error:
+        return from_json(kind, stored)
+    except ValueError as error:
         raise ValueError(
             f"{folder / CONFIG_NAME}: not a config of this recipe and version ({error}); give the folder to the recipe "
             "that made it"
         ) from error
+
+
+def from_json(kind: type[Config], stored: Any) -> Config:
+    """A config as JSON keeps it, as its dataclass.
+
+    Raises:
+        ValueError: it holds what the dataclass does not, or values of other types.
+    """
+    if not isinstance(stored, dict):
+        raise ValueError(f"expected an object, got {stored!r:.80}")
+    hooks: Any = {Union[tuple(FAMILIES.values())]: adapter_config}  # noqa: UP007 - made from a tuple
+    try:
+        return dacite.from_dict(kind, stored, dacite.Config(cast=[Path, tuple], strict=True, type_hooks=hooks))
+    except dacite.DaciteError as error:
+        raise ValueError(str(error)) from error
 
 
 def describe_changes(before: Any, after: Any, name: str = "") -> list[str]:

@@ -9,8 +9,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from litevl.data.apart import each_apart
 from litevl.data.cores import usable_cores
+from litevl.data.forked import each_forked
 from litevl.data.paths import DECODE_TIMEOUT
 from litevl.data.video import Decoder, VideoError, read_indexed_frames
 from litevl.data.video_index import index_video
@@ -76,7 +76,7 @@ def check_files(
         progress: show a bar with the time left on standard error.
     """
     calls = [(path, windows, decoder) for path, windows in wanted.items()]
-    checked = each_apart(check_file, calls, workers or usable_cores(), decode_timeout, "--decode-timeout")
+    checked = each_forked(check_file, calls, workers or usable_cores(), decode_timeout, "--decode-timeout")
     checks: dict[Path, FileCheck] = {}
     for place, check in _shown(checked, len(calls), progress, "opening videos"):
         path, windows, _ = calls[place]
@@ -103,7 +103,7 @@ def identical_files(
         of_file.setdefault(key, []).append(path)
     alike = [key for keys in sizes.values() if len(keys) > 1 for key in keys]
     # A large file on a slow disk may take its time.
-    hashed = each_apart(_digest, [(of_file[key][0],) for key in alike], workers or usable_cores(), 0.0, "")
+    hashed = each_forked(_digest, [(of_file[key][0],) for key in alike], workers or usable_cores(), 0.0, "")
     digests = _shown(hashed, len(alike), progress, "comparing files of equal size")
     content = {alike[place]: digest for place, digest in digests if isinstance(digest, str)}
     groups: dict[str, list[Path]] = {}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from litevl.data.annotations import AnnotationError, VideoCaptions
 from litevl.data.decoders import installed
-from litevl.data.paths import DECODE_TIMEOUT, VideoFolder
+from litevl.data.paths import DECODE_TIMEOUT, VideoFolder, check_decode_timeout
 from litevl.data.questions import QuestionData
 from litevl.data.video import Decoder, VideoError
 from litevl.validation.candidates import Asked, Candidate
@@ -139,6 +139,10 @@ def validate(data: str | os.PathLike[str], config: ValidateConfig | None = None,
         findings.append(Finding("error", "data", f"expected a folder of annotations, got {data}, which is not there"))
     if not videos.is_dir() and videos != root:
         findings.append(Finding("error", "data", f"expected a folder of videos, got {videos}, which is not one"))
+    try:
+        check_decode_timeout(config.decode_timeout)
+    except ValueError as error:
+        findings.append(Finding("error", "data", str(error)))
     if config.decoder != "auto" and not installed(config.decoder):
         message = f"expected a decoder that is installed, got {config.decoder}; install it, or leave --decoder out"
         findings.append(Finding("error", "data", message))

@@ -1,5 +1,6 @@
 """Videos of every kind in runs of a recipe: what is read is what its file shows, what is not is named."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,14 @@ import own_retrieval as recipe
 import pytest
 import torch
 from numbered_videos import READ, UNREADABLE, plain, shown
+from PIL import Image
 
 from litevl.adapters import LiteVLConfig
 from litevl.data.clips import Clips
 from litevl.data.coverage import UnusableVideosError
 from litevl.data.preprocess import PreprocessConfig
 from litevl.data.retrieval import RetrievalDataConfig
-from litevl.data.video import VideoError
+from litevl.data.video import VideoError, read_frames
 from litevl.evaluation.retrieval import EvaluationConfig
 from litevl.tasks import RetrievalConfig
 from litevl.training import CaptionBatches, RetrievalModelConfig, TrainingConfig
@@ -125,6 +127,40 @@ def test_it_ends_the_run_and_is_named(config, kind, split, tmp_path):
     assert "--data.on-bad-video skip" in str(caught.value)
 
 
+LISTS = {
+    "ffconcat": "ffconcat version 1.0\nfile other.mp4\n",
+    "HLS": "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{address}\n#EXT-X-ENDLIST\n",
+    "DASH": (
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT2S"'
+        ' profiles="urn:mpeg:dash:profile:isoff-live:2011"><Period><AdaptationSet mimeType="video/mp4"><Representation'
+        ' id="1" bandwidth="1"><BaseURL>{address}</BaseURL></Representation></AdaptationSet></Period></MPD>'
+    ),
+    "a text": "not found\n" * 50,
+}
+
+
+@pytest.mark.parametrize("ending", ["mp4", "txt"])
+@pytest.mark.parametrize("kind", LISTS)
+def test_what_names_other_files_or_is_a_text_is_no_video(kind, ending, tmp_path):
+    """FFmpeg would read what they name, from the disk and the network, and show a text as a film of it."""
+    plain(tmp_path / "other.mp4", 5, 5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        path = tmp_path / f"a.{ending}"
+        path.write_text(LISTS[kind].replace("{address}", f"http://127.0.0.1:{server.getsockname()[1]}/other.mp4"))
+        with pytest.raises(VideoError, match=r"a\.\w+: expected a (readable )?video, got"):
+            read_frames(path, 2)
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_a_picture_is_no_video(tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / "a.mp4")
+    with pytest.raises(VideoError, match="expected a video, got another format"):
+        read_frames(tmp_path / "a.mp4", 1)
+
+
 def test_check_decoding_names_them_all_before_the_run(config, tmp_path):
     kinds = [kind for kind in UNREADABLE if kind not in ("a folder", "missing")][:4]
     ids = write(tmp_path / "data", {"train": ["plain"] * 4 + kinds, "test": ["plain"] * 2})
@@ -138,8 +174,6 @@ def test_check_decoding_names_them_all_before_the_run(config, tmp_path):
 def test_the_numbers_would_tell_a_mismatch(tmp_path):
     """The check above can fail: a clip of another video, a frame that is hidden, a picture upside down."""
     from rendered_clips import render
-
-    from litevl.data.video import read_frames
 
     assert plain(tmp_path / "a.mp4", 5)
     frames = torch.from_numpy(read_frames(tmp_path / "a.mp4", 3)).permute(0, 3, 1, 2)

@@ -8,6 +8,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$(dirname "$here")")
+source "$root/tests/support/pinned_environment.sh"
 requirements=$here/requirements.txt
 venv=${LITEVL_LAVIS_VENV:-$root/.venv-lavis}
 
@@ -17,25 +18,7 @@ if [[ ${1:-} == --if-possible ]]; then
     shift
 fi
 
-suits() {
-    "$1" -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 12))' 2>/dev/null
-}
-
-find_python() {
-    local candidate candidates=(python3.11 python3.10 python3 python "$(uv python find '>=3.10,<3.12' 2>/dev/null)")
-    if [[ ${PYTHON:-} ]]; then
-        candidates=("$PYTHON")
-    fi
-    for candidate in "${candidates[@]}"; do
-        if suits "$candidate"; then
-            echo "$candidate"
-            return
-        fi
-    done
-    return 1
-}
-
-if ! python=$(find_python); then
+if ! python=$(find_python 10 11 python3.11 python3.10); then
     message="tests/lavis: LAVIS needs Python 3.10 or 3.11 with venv; ${PYTHON:-what is here} is not that"
     if $if_possible; then
         echo "$message; skipped"
@@ -45,17 +28,7 @@ if ! python=$(find_python); then
     exit 1
 fi
 
-# What was built from what: an interrupted build has no such file and is built again.
-built_from=$("$python" -c 'import hashlib, sys; print(sys.version, hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$requirements")
-if [[ $(cat "$venv/built_from" 2>/dev/null) != "$built_from" ]]; then
-    echo "tests/lavis: building $venv with $("$python" --version)"
-    rm -rf "$venv"
-    "$python" -m venv "$venv"
-    # torch first and with what it needs on this machine; setuptools builds the two packages that have no wheels.
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check -c "$requirements" torch setuptools
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -r "$requirements"
-    echo "$built_from" >"$venv/built_from"
-fi
+build_environment "$requirements" "$python" "$venv"
 
 cd "$root"
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false

@@ -17,7 +17,7 @@ import torch
 from hanging import gone, hang_in_c
 from rendered_clips import render
 
-from litevl.data import apart
+from litevl.data import forked
 from litevl.data.annotations import VideoCaptions
 from litevl.data.dataset import VideoDataset, collate_videos
 from litevl.data.decoding_process import DecodingProcess, decodes_apart
@@ -112,7 +112,7 @@ def test_one_that_ends_between_two_clips_is_no_files_fault(process):
 
 
 def test_one_that_leaks_is_replaced(process, monkeypatch):
-    monkeypatch.setattr(apart, "GROWTH", 30 << 20)
+    monkeypatch.setattr(forked, "GROWTH", 30 << 20)
 
     def leak(path, value):
         KEPT.append(torch.ones(10 << 20, dtype=torch.uint8))

@@ -1,4 +1,4 @@
-"""Functions of a video file called in processes apart: they may hang, crash or leak, and the caller names the file.
+"""Functions of a video file called in forked processes: they may hang, crash or leak, and the caller names the file.
 
 Decoders are C code on files from anywhere. Whoever calls them is ended by a crash, with nothing said of the file, or
 waits for ever for what hangs: no Python signal reaches into C. Whoever has them called apart only waits, with a limit.
@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-from litevl.data.cores import decode_on_one_thread
+from litevl.data import cores
 from litevl.data.video_index import VideoError
 
 GROWTH = 512 << 20
@@ -34,7 +34,7 @@ def can_fork() -> bool:
     return sys.platform == "linux"
 
 
-class Apart:
+class Forked:
     """Calls a function in a process that is forked when it is needed, one call at a time.
 
     The process may decode, and compute with torch on one thread; not on a GPU, which does not outlive a fork.
@@ -129,7 +129,7 @@ class Apart:
         self._pid, self._pipe = pid, ours
 
     def _serve(self, pipe: Connection) -> None:
-        decode_on_one_thread()
+        _leave_cores()
         first: int | None = None
         while True:
             try:
@@ -146,13 +146,13 @@ class Apart:
             pipe.send((result, error, held - first > GROWTH))
 
 
-def each_apart(
+def each_forked(
     function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], workers: int, seconds: float, setting: str
 ) -> Iterator[tuple[int, Result | VideoError]]:
-    """Calls a function many times, in several processes apart; on systems without `fork` in threads, without limits.
+    """Calls a function many times, in several such processes; on systems without `fork` in threads, without limits.
 
     Args:
-        function: see `Apart`.
+        function: see `Forked`.
         calls: the arguments of each call, its path first.
         workers: how many processes.
         seconds: how long one call may take; 0 for no limit.
@@ -164,30 +164,30 @@ def each_apart(
     if not can_fork():
         yield from _in_threads(function, calls, workers)
         return
-    free = [Apart(function, seconds, setting) for _ in range(max(1, min(workers, len(calls))))]
-    busy: dict[Connection, tuple[Apart, int]] = {}
+    free = [Forked(function, seconds, setting) for _ in range(max(1, min(workers, len(calls))))]
+    busy: dict[Connection, tuple[Forked, int]] = {}
     todo = iter(enumerate(calls))
     try:
         while True:
             while free and (asked := next(todo, None)) is not None:
-                apart = free.pop()
-                busy[apart.ask(*asked[1])] = apart, asked[0]
+                process = free.pop()
+                busy[process.ask(*asked[1])] = process, asked[0]
             if not busy:
                 return
-            limits = [apart.left for apart, _ in busy.values()]
+            limits = [process.left for process, _ in busy.values()]
             ready = wait(list(busy), None if None in limits else min(limit or 0.0 for limit in limits))
-            for pipe, (apart, place) in list(busy.items()):
-                if pipe in ready or apart.left == 0.0:
+            for pipe, (process, place) in list(busy.items()):
+                if pipe in ready or process.left == 0.0:
                     del busy[pipe]
-                    free.append(apart)
+                    free.append(process)
                     try:
-                        answer = apart.answer()
+                        answer = process.answer()
                     except VideoError as error:
                         answer = error
                     yield place, answer
     finally:
-        for apart in (*free, *(apart for apart, _ in busy.values())):
-            apart.close()
+        for process in (*free, *(process for process, _ in busy.values())):
+            process.close()
 
 
 def _in_threads(
@@ -205,6 +205,14 @@ def _in_threads(
     finally:
         # Whoever breaks off need not wait for ten thousand files.
         pool.shutdown(cancel_futures=True)
+
+
+def _leave_cores() -> None:
+    """Decodes, and computes with torch where that is loaded, on one thread: the other cores are the siblings'."""
+    cores.SHARED = True
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
 
 
 def _end_with(caller: int) -> None:
