@@ -144,8 +144,12 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             f"--output-dir {folder}, or leave it out"
         )
     run = Run(folder, read_json(folder / CONFIG_NAME), read_json(folder / METRICS_NAME), name)
-    results = run.metrics.get("results") if isinstance(run.metrics, dict) else None
-    said = run.metrics.get("protocol", {}) if isinstance(run.metrics, dict) else {}
+    if not isinstance(run.config, dict):
+        raise ValueError(f"{folder / CONFIG_NAME}: expected an object, got {run.config!r:.80}; leave the run out")
+    metrics = run.metrics if isinstance(run.metrics, dict) else {}
+    results, said = (metrics.get(key) or {} for key in ("results", "protocol"))
+    if not isinstance(results, dict) or not isinstance(said, dict):
+        raise ValueError(f"{folder / METRICS_NAME}: expected results and a protocol as objects; leave the run out")
     before = said["task"] if said.get("task") in BEFORE_TASKS else "pre-training" if PRETRAINING in said else None
     if not results or before or "protocol" not in run.metrics or task_of(next(iter(results.values()))) is None:
         raise NoTaskError(

@@ -41,6 +41,11 @@ def clip():
     return torch.randn(FRAMES, 3, 48, 48, generator=torch.Generator().manual_seed(1))
 
 
+def title(figure):
+    """As `get_suptitle`, which Matplotlib has from 3.8 on."""
+    return figure._suptitle.get_text()
+
+
 def scalings(model, name="default"):
     parts = [block.module.litevl[name] for block in find_vision_encoder(model).blocks]
     return [part["temporal_attention"].scaling for part in parts if "temporal_attention" in part]
@@ -163,7 +168,7 @@ class TestPooling:
         assert np.array_equal(pictures, as_pictures(clip))
         assert [bar.get_xlabel() for _, _, bar in columns] == [f"{value:.2f}" for value in bars]
         assert [frame.get_title() for frame, _, _ in columns] == [f"frame {number}" for number in range(FRAMES)]
-        assert figure.get_suptitle() == f"“{TEXT}”"
+        assert title(figure) == f"“{TEXT}”"
 
     def test_patches_lie_where_they_are_in_the_frame(self, model, clip):
         frames = np.zeros((FRAMES, 90, 120, 3), np.uint8)
@@ -263,7 +268,7 @@ class TestCodes:
                 )
         assert counts == sorted(counts, reverse=True)
         assert sum(counts) == pytest.approx(100, abs=0.2)
-        assert "3 of 3 codes are used" in figure.get_suptitle()
+        assert "3 of 3 codes are used" in title(figure)
 
     @pytest.fixture
     def mostly_empty(self, tokenizer, monkeypatch):
@@ -285,12 +290,12 @@ class TestCodes:
         said = [axes.texts[0].get_text().split("\n")[0] for axes in np.array(figure.axes).reshape(4, 5)[:, 0]]
         assert said[2:] == ["code 30", "code 31"]
         assert not {"code 30", "code 31"} & set(said[:2])
-        assert "the 2 commonest, then the 2 commonest of patches with much contrast" in figure.get_suptitle()
+        assert "the 2 commonest, then the 2 commonest of patches with much contrast" in title(figure)
 
     def test_where_nothing_has_contrast_all_rows_are_the_commonest(self, tokenizer, mostly_empty):
         figure = plot_codes(tokenizer, np.zeros_like(mostly_empty), codes=4, examples=5)
         assert len(figure.axes) == 20
-        assert "the 4 commonest\n" in figure.get_suptitle()
+        assert "the 4 commonest\n" in title(figure)
 
     def test_outlines_are_seen_on_every_ground(self, tokenizer, frames):
         (outline,) = plot_codes(tokenizer, frames, codes=1, examples=1).axes[0].patches

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -152,7 +153,7 @@ def test_what_does_not_fit_is_refused(root, store, capsys, monkeypatch):
 
 
 def test_a_disk_that_fills_up_keeps_what_was_stored(root, store, capsys, monkeypatch):
-    put = os.replace
+    put = Path.replace
     moved = []
 
     def full(source, target):
@@ -162,7 +163,7 @@ def test_a_disk_that_fills_up_keeps_what_was_stored(root, store, capsys, monkeyp
         put(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(frame_store.os, "replace", full)
+        patch.setattr(Path, "replace", full)
         code, out, err = run(capsys, store, root)
     assert code == 2
     assert "No space left on device" in err

@@ -257,6 +257,19 @@ class TestRefusals:
         with pytest.raises(ValueError, match="expected at least one run of a downstream task, got none in"):
             find_runs([tmp_path / "runs/[pv]*"])
 
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            *(("config.json", content) for content in ("[1]", '"text"')),
+            *(("metrics.json", content) for content in ("[1]", '{"results": "none"}', '{"protocol": [1]}')),
+        ],
+    )
+    def test_files_that_hold_something_else_are_refused(self, tmp_path, name, content):
+        folder = write_run(tmp_path / "a", config_of())
+        (folder / name).write_text(content)
+        with pytest.raises(ValueError, match=rf"a/{name}: expected "):
+            find_runs([folder])
+
     def test_an_unfinished_run_is_refused(self, tmp_path):
         folder = write_run(tmp_path / "a", config_of())
         (folder / "metrics.json").unlink()

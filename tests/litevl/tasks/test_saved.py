@@ -1,5 +1,8 @@
 """Models of every task from what their runs leave on disk give what they gave."""
 
+import json
+import shutil
+
 import pytest
 import torch
 
@@ -81,3 +84,49 @@ def test_an_evilm_is_told_by_its_folder():
     model = load_retrieval(Source(adapter=EMBEDDED / "pretrained"), CPU)
     assert isinstance(model, EViLM)
     assert frames_of(model) == model.config.num_frames
+
+
+SPOILED = {
+    "a list": (lambda details: [1], r"expected an object, got \[1\]"),
+    "no heads": (lambda details: details.pop("heads"), "no heads"),
+    "a word as pooling": (lambda details: details.update(pooling="text"), "pooling"),
+    "pooling of tomorrow": (lambda details: details["pooling"].update(strange=1), "strange"),
+    "a word as backbone": (lambda details: details.update(backbone="x"), "backbone: expected an object, got 'x'"),
+    "a size in words": (lambda details: details["backbone"].update(image_size="big"), "image_size"),
+    "a choice that is none": (lambda details: details.update(train="everything"), "train"),
+    "LoRA as a list": (lambda details: details.update(lora=[1]), "lora: expected an object"),
+    "no adapter": (lambda details: details.update(adapter=None), "a family and its options, got None"),
+    "a protocol in words": (lambda details: details.update(protocol="x"), "protocol: expected an object"),
+    "a length in words": (lambda details: details.update(protocol={"max_text_length": "x"}), "max_text_length"),
+}
+
+
+@pytest.fixture(scope="module")
+def saved_run(tmp_path_factory):
+    config = RetrievalModelConfig(adapter=ADAPTER)
+    folder = tmp_path_factory.mktemp("saved") / "run"
+    save_model(trained(config, wrap_retrieval), config, folder, protocol={"max_text_length": 6})
+    return folder
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+def test_a_folder_that_says_something_else_of_its_model_is_named(saved_run, kind, tmp_path):
+    spoil, message = SPOILED[kind]
+    folder = shutil.copytree(saved_run, tmp_path / "run")
+    details = json.loads((folder / "adapter_config.json").read_text())
+    changed = spoil(details)
+    (folder / "adapter_config.json").write_text(json.dumps(changed if kind == "a list" else details))
+    with pytest.raises(ValueError, match=message) as caught:
+        load_retrieval(Source(adapter=folder), CPU)
+    assert str(folder / "adapter_config.json") in str(caught.value)
+
+
+@pytest.mark.parametrize("answers", [None, "yes", [1], {"answers": [None]}])
+def test_answers_that_are_none_are_named(answers, tmp_path):
+    config = QuestionModelConfig(adapter=ADAPTER)
+    model = trained(config, lambda blip, config: wrap_answering(blip, config, 3))
+    save_answering(model, config, tmp_path, answers=LISTED)
+    details = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**details, "answers": answers}))
+    with pytest.raises(ValueError, match="answers: expected a list of texts"):
+        load_answering(Source(adapter=tmp_path), CPU)
