@@ -143,11 +143,8 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             f"{folder}: expected a finished run, got one without {METRICS_NAME}; go on with it by --resume "
             f"--output-dir {folder}, or leave it out"
         )
-    run = Run(folder, read_json(folder / CONFIG_NAME), read_json(folder / METRICS_NAME), name)
-    if not isinstance(run.config, dict):
-        raise ValueError(f"{folder / CONFIG_NAME}: expected an object, got {run.config!r:.80}; leave the run out")
-    metrics = run.metrics if isinstance(run.metrics, dict) else {}
-    results, said = (metrics.get(key) or {} for key in ("results", "protocol"))
+    run = Run(folder, _object(folder / CONFIG_NAME), _object(folder / METRICS_NAME), name)
+    results, said = (run.metrics.get(key) or {} for key in ("results", "protocol"))
     if not isinstance(results, dict) or not isinstance(said, dict):
         raise ValueError(f"{folder / METRICS_NAME}: expected results and a protocol as objects; leave the run out")
     before = said["task"] if said.get("task") in BEFORE_TASKS else "pre-training" if PRETRAINING in said else None
@@ -157,6 +154,13 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             f"got {before or 'neither'}; name the run of a downstream task"
         )
     return run
+
+
+def _object(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected an object, got {found!r:.80}; leave the run out")
+    return found
 
 
 def _split_name(text: str) -> tuple[str | None, str]:
