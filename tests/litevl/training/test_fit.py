@@ -1,5 +1,6 @@
 """The loop: schedule, order, accumulation, resuming, and the guard against a broken loss."""
 
+import io
 import json
 
 import pytest
@@ -170,7 +171,9 @@ def test_a_damaged_state_is_refused(tmp_path):
     train(tmp_path, CONFIG)
     accelerator, _ = start_accelerator("no", 1, "none")
     path, whole = tmp_path / "state.pt", (tmp_path / "state.pt").read_bytes()
-    for damaged in (b"", whole[: len(whole) // 2], b"not a state"):
+    other = io.BytesIO()
+    torch.save({"tensors": {}}, other)
+    for damaged in (b"", whole[: len(whole) // 2], b"not a state", other.getvalue()):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"state.pt: expected a state .* --resume trains from the start"):
             load_state(tmp_path, Task(), make_optimizer(Task(), CONFIG), accelerator)
