@@ -80,8 +80,8 @@ def load_state(folder: Path, objective: nn.Module, optimizer: Optimizer, acceler
         ) from error
     if not isinstance(state, dict) or not {"tensors", "optimizer", "scaler", "progress"} <= state.keys():
         raise ValueError(
-            f"{path}: expected a state that a run has saved, got something else; delete it, and --resume trains from the "
-            "start"
+            f"{path}: expected a state that a run has saved, got something else; delete it, and --resume trains from "
+            "the start"
         )
     own = _moving_tensors(objective)
     if differing := sorted(own.keys() ^ state["tensors"].keys()):
