@@ -53,5 +53,5 @@ fi
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 # Annotations are enforced in the main environment. Warnings of old releases about themselves are not ours to mend.
 export JAXTYPING_DISABLE=1
-exec "$venv/bin/python" -m pytest -m 'not slow and not interrupted' -o filterwarnings=$'ignore\nerror:::litevl' \
+exec "$venv/bin/python" -m pytest -m 'not slow' -o filterwarnings=$'ignore\nerror:::litevl' \
     -o cache_dir="$venv/.pytest_cache" -o tmp_path_retention_policy=none "$@"
