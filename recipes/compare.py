@@ -49,12 +49,12 @@ from litevl.comparison import (
     check_output,
     check_picture,
     compare,
-    find_device,
     measure_costs,
     plot_comparison,
     report,
 )
 from litevl.comparison.full_size import full_size_evilm, full_size_frame_average, full_size_litevl
+from litevl.devices import find_device
 from litevl.evaluation.report import show, write_section
 from litevl.evaluation.stamp import describe_device
 from litevl.evilm.files import is_evilm

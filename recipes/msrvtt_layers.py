@@ -28,8 +28,9 @@ import tyro
 
 from litevl.adapters import find_vision_encoder
 from litevl.comparison import RetrievalSubject
-from litevl.comparison.cost import find_device, step_flops
+from litevl.comparison.cost import step_flops
 from litevl.comparison.latency import Latency, time_in_turn
+from litevl.devices import find_device
 from litevl.evaluation.report import rows_markdown, rows_table, show, spread, write_section
 from litevl.losses import RetrievalObjective
 from litevl.plots.figure import new_figure

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from litevl.commands.failure import fail
 from litevl.data.video import Decoder
-from litevl.search.options import Cut, OnBad, Precision
+from litevl.search.options import DECODE_TIMEOUT, Cut, OnBad, Precision
 
 if TYPE_CHECKING:
     from litevl.search import IndexConfig, Update, VideoIndex
@@ -62,14 +62,28 @@ class Making:
         return replace(made, source=source, segments=segments, **others)
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How videos are decoded and encoded, each time anew."""
+
+    on_bad_video: OnBad = "skip"
+    """`skip` names a video that can't be read and goes on; `error` stops. One that was skipped is tried again when it
+    has changed, or after `litevl index --forget` of it."""
+    workers: int | None = None
+    """Processes that decode; by default one a core with a GPU, two without."""
+    decode_timeout: float = DECODE_TIMEOUT
+    """Seconds that such a process may take to a video's next segment; then it is killed, and the video is a bad one."""
+    batch_size: int = 16
+    """Segments encoded at a time."""
+    device: str | None = None
+    """For the model, as cpu or cuda:0; by default a GPU where there is one."""
+
+
 def encode(
     videos: Positional[tuple[Path, ...]] = (),
     index: Path = INDEX,
-    on_bad_video: OnBad = "skip",
-    workers: int | None = None,
-    batch_size: int = 16,
-    device: str | None = None,
     json: bool = False,
+    encoding: Annotated[Encoding, tyro.conf.arg(name="")] = Encoding(),
     making: Annotated[Making, tyro.conf.arg(name="")] = Making(),
 ) -> int:
     """Encodes the videos of a folder for searching, without making them searchable yet; `litevl index` does both.
@@ -86,25 +100,19 @@ def encode(
     Args:
         videos: folders, with all that is below them, or files; by default those that the index knows.
         index: the index's folder, made if it is not there.
-        on_bad_video: `skip` names a video that can't be read and goes on; `error` stops.
-        workers: processes that decode; by default one a core with a GPU, two without.
-        batch_size: segments encoded at a time.
-        device: for the model, as cpu or cuda:0; by default a GPU where there is one.
         json: print what was done as JSON. Progress goes to standard error.
+        encoding: how videos are decoded and encoded now.
         making: how an index is made.
     """
-    return _bring(False, videos, index, on_bad_video, workers, batch_size, device, json, making)
+    return _update(False, videos, index, json, encoding, making)
 
 
 def index(
     videos: Positional[tuple[Path, ...]] = (),
     index: Path = INDEX,
     forget: bool = False,
-    on_bad_video: OnBad = "skip",
-    workers: int | None = None,
-    batch_size: int = 16,
-    device: str | None = None,
     json: bool = False,
+    encoding: Annotated[Encoding, tyro.conf.arg(name="")] = Encoding(),
     making: Annotated[Making, tyro.conf.arg(name="")] = Making(),
 ) -> int:
     """Makes the videos of a folder searchable, and brings an index up to date with its folders.
@@ -129,16 +137,13 @@ def index(
         videos: folders, with all that is below them, or files; by default those that the index knows.
         index: the index's folder, made if it is not there.
         forget: take the named folders or files out of the index instead, though they may still be there.
-        on_bad_video: `skip` names a video that can't be read and goes on; `error` stops.
-        workers: processes that decode; by default one a core with a GPU, two without.
-        batch_size: segments encoded at a time.
-        device: for the model, as cpu or cuda:0; by default a GPU where there is one.
         json: print what was done as JSON. Progress goes to standard error.
+        encoding: how videos are decoded and encoded now.
         making: how an index is made.
     """
     if forget:
         return _forget(videos, index, json)
-    return _bring(True, videos, index, on_bad_video, workers, batch_size, device, json, making)
+    return _update(True, videos, index, json, encoding, making)
 
 
 def _forget(videos: tuple[Path, ...], folder: Path, as_json: bool) -> int:
@@ -153,24 +158,22 @@ def _forget(videos: tuple[Path, ...], folder: Path, as_json: bool) -> int:
     return 0
 
 
-def _bring(
-    searchable: bool,
-    videos: tuple[Path, ...],
-    folder: Path,
-    on_bad: OnBad,
-    workers: int | None,
-    batch_size: int,
-    device: str | None,
-    as_json: bool,
-    making: Making,
+def _update(
+    searchable: bool, videos: tuple[Path, ...], folder: Path, as_json: bool, encoding: Encoding, making: Making
 ) -> int:
     from litevl.data.video_index import VideoError
     from litevl.search import SearchError, VideoIndex
 
     try:
-        found = VideoIndex.create(folder, making.config(folder), device)
-        bring = found.update if searchable else found.encode
-        done = bring(*videos, on_bad=on_bad, workers=workers, batch_size=batch_size)
+        found = VideoIndex.create(folder, making.config(folder), encoding.device)
+        done = found.update(
+            *videos,
+            searchable=searchable,
+            on_bad=encoding.on_bad_video,
+            workers=encoding.workers,
+            batch_size=encoding.batch_size,
+            decode_timeout=encoding.decode_timeout,
+        )
     except (ImportError, OSError, RuntimeError, SearchError, ValueError, VideoError) as error:
         return fail(error)
     if as_json:

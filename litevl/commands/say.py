@@ -147,16 +147,14 @@ def _say(
     as_json: bool,
     work: "Callable[[Any, Any], Iterable[Said]]",
 ) -> int:
-    import torch
-
     from litevl.data.video_index import VideoError
+    from litevl.devices import find_device
     from litevl.search.results import clock
     from litevl.tasks.saved import Source
 
-    on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     said: list[Said] = []
     try:
-        for each in work(Source(backbone, adapter, vocab), on):
+        for each in work(Source(backbone, adapter, vocab), find_device(device)):
             said.append(each)
             if not as_json:
                 print(

@@ -13,7 +13,9 @@ def serve(
     port: int = 7860,
     uploads: Path | None = None,
     max_upload_mb: float = 200.0,
-    timeout: float = 120.0,
+    max_total_gb: float = 10.0,
+    timeout: float = 600.0,
+    decode_timeout: float = 30.0,
     hits: int = 8,
     rerank: int = 16,
     backbone: str | None = None,
@@ -28,9 +30,9 @@ def serve(
     """Opens a page to search an index of videos in a browser, play what is found, see why, ask, caption, and add more.
 
     Beside each hit stand the parts of its score, and how the text weighs its frames and the places in them, where the
-    index was made with an adapter that pools by the text. Videos that are dropped in are read in a process of their
-    own, which is killed when it takes too long; what is no video, or too large, is refused. Without an index an empty
-    one is made. `litevl index` may run meanwhile.
+    index was made with an adapter that pools by the text. Videos are decoded in processes of their own, which are
+    killed when they take too long; what is dropped in and is no video, or too large, is refused. Without an index an
+    empty one is made. `litevl index` may run meanwhile.
 
     The page is for this machine alone, and asks for no password; with another --host put a proxy before it that does.
 
@@ -50,7 +52,9 @@ def serve(
         port: the port; 0 takes one that is free.
         uploads: the folder for videos that are dropped in; by default `uploads` in the index's folder.
         max_upload_mb: of one video.
-        timeout: seconds that reading, or encoding, an uploaded video may take.
+        max_total_gb: of all that was dropped in; a GB of the disk is left free in any case.
+        timeout: seconds that taking in a video that was dropped in may take.
+        decode_timeout: seconds that decoding for a hit, or to the next segment of such a video, may take.
         hits: how many segments a search shows.
         rerank: how many of the most similar are matched; 0 goes by similarity alone.
         backbone: for a new index as `litevl index` has it; else where the backbone is now. Another model is refused.
@@ -71,8 +75,8 @@ def serve(
 
     try:
         config = ServeConfig(
-            uploads or index / "uploads", host, port, max_upload_mb, timeout, hits, rerank,
-            Source(ask_backbone, ask_adapter, vocab), Source(caption_backbone, caption_adapter, vocab),
+            uploads or index / "uploads", host, port, max_upload_mb, max_total_gb, timeout, decode_timeout, hits,
+            rerank, Source(ask_backbone, ask_adapter, vocab), Source(caption_backbone, caption_adapter, vocab),
         )  # fmt: skip
         with listen(config) as listening:
             making = Making(backbone, adapter, vocab).config(index)

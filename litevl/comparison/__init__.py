@@ -2,7 +2,7 @@
 
 from . import report
 from .comparison import Comparison, Line, Shares, TrainingCost, compare
-from .cost import Cost, CostConfig, find_device, measure_costs
+from .cost import Cost, CostConfig, measure_costs
 from .load import Source
 from .outputs import check_output, check_picture
 from .plot import plot_comparison
@@ -23,7 +23,6 @@ __all__ = [
     "check_output",
     "check_picture",
     "compare",
-    "find_device",
     "measure_costs",
     "plot_comparison",
     "report",

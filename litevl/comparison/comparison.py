@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from litevl.devices import find_device
 from litevl.evaluation.stamp import describe_device
 
-from .cost import Cost, CostConfig, find_device, measure_costs
+from .cost import Cost, CostConfig, measure_costs
 from .earlier import Stage, earlier_stages
 from .entries import Entry, make_entries
 from .intervals import Estimate, estimate

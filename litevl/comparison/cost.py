@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from litevl.adapters import count_parameters
+from litevl.devices import find_device
 
 from .latency import Latency, measure_latency
 from .peak_memory import Memory, measure_memory
@@ -112,26 +113,6 @@ def measure_costs(
         name: Cost(**values, latency={batch: times[name] for batch, times in latency.items()})
         for name, values in found.items()
     }
-
-
-def find_device(name: str | None) -> torch.device:
-    """The device of that name; without one a GPU where there is one, else the CPU.
-
-    Raises:
-        ValueError: no device is called so, or this machine has none such.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
-    message = f"device: expected one of this machine ({there}), got {name!r}; name another, or none for the default"
-    try:
-        device = torch.device(name)
-        if device.type == "meta":
-            raise ValueError(message)
-        torch.empty(1, device=device)
-    except (AssertionError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(message) from error
-    return device
 
 
 def operation_flops(subject: Subject) -> dict[str, int]:

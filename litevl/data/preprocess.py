@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
-from PIL import Image
 from torch import Tensor
+
+from litevl.data.resizing import square_frames
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,7 @@ def resize_frames(
     Raises:
         ValueError: no frames, or a size below 1.
     """
-    if size < 1 or 0 in frames.shape:
-        raise ValueError(f"expected frames with pixels and a size of at least 1, got {tuple(frames.shape)} and {size}")
-    pictures = frames.numpy() if isinstance(frames, Tensor) else frames
-    if pictures.shape[1:3] != (size, size):
-        pictures = np.stack(
-            [
-                np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC))
-                for picture in pictures
-            ]
-        )
-    return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+    return torch.from_numpy(square_frames(frames.numpy() if isinstance(frames, Tensor) else frames, size))
 
 
 def normalize(

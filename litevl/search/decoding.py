@@ -1,18 +1,21 @@
-"""Decoding the segments of many videos in parallel, a few segments of a video at a time."""
+"""Decoding the segments of many videos, a few segments of a video at a time: here, or in processes side by side.
 
+Nothing here needs torch, so that such a process is there at once.
+"""
+
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from litevl.data.decoders import FrameReader
-from litevl.data.preprocess import resize_frames
+from litevl.data.fresh_process import END, FreshProcess, beat
+from litevl.data.resizing import square_frames
 from litevl.data.sampling import frame_indices
 from litevl.data.video import Decoder, VideoError, with_reader
 from litevl.data.video_index import index_video
@@ -22,6 +25,7 @@ from .shots import shots
 
 AT_ONCE = 8
 """Segments that come together: of 8 frames of 384 pixels 28 MB."""
+ADVICE = "or allow more with --decode-timeout"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Piece:
     """All segments of the video."""
     first: int
     """The number of the first of those that are here."""
-    frames: UInt8[Tensor, "here time 3 size size"]
+    frames: UInt8[np.ndarray, "here time 3 size size"]
     bad: str | None = None
 
     @property
@@ -44,56 +48,93 @@ class Piece:
         return self.bad is not None or self.first + len(self.frames) >= len(self.segments)
 
 
-class SegmentDataset(IterableDataset[Piece]):
-    """The segments of videos, in pieces; each worker takes a share of the videos and reads each from front to back.
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts videos into pieces."""
 
-    Args:
-        paths: the videos.
-        segments: how they are cut.
-        num_frames: of each segment, the middles of equal parts.
-        image_size: side of the frames in pixels.
-        decoder: see `read_frames`.
-    """
+    segments: SegmentConfig
+    """How they are cut."""
+    num_frames: int
+    """Of each segment, the middles of equal parts."""
+    image_size: int
+    """Side of the frames in pixels."""
+    decoder: Decoder
+    """See `read_frames`."""
 
-    def __init__(
-        self, paths: Sequence[Path], segments: SegmentConfig, num_frames: int, image_size: int, decoder: Decoder
-    ):
-        super().__init__()
-        self.paths, self.segments = tuple(paths), segments
-        self.num_frames, self.image_size, self.decoder = num_frames, image_size, decoder
+    def pieces(self, paths: Sequence[Path], workers: int, seconds: float) -> Iterator[Piece]:
+        """The pieces of videos, each video's from front to back; of a bad one a piece that says why, whatever came.
 
-    def __iter__(self) -> Iterator[Piece]:
-        """Every piece of every video of this worker; of a bad one a piece that says why, whatever came before it."""
-        worker = get_worker_info()
-        share = self.paths if worker is None else self.paths[worker.id :: worker.num_workers]
-        for path in share:
-            try:
-                yield from self._pieces(path)
-            except VideoError as error:
-                nothing = torch.empty(0, self.num_frames, 3, self.image_size, self.image_size, dtype=torch.uint8)
-                yield Piece(path, 0.0, (), 0, nothing, error.reason)
-
-    def pieces(self, workers: int) -> Iterator[Piece]:
-        """The same from so many worker processes, or from this one where there are to be none.
-
-        Raises:
-            RuntimeError: a worker was killed.
+        Args:
+            paths: the videos.
+            workers: processes that decode, where one that hangs or crashes is a bad video; with none this one does.
+            seconds: how long a process may take to a video's next segment.
         """
-        return iter(DataLoader(self, batch_size=None, num_workers=min(workers, len(self.paths))))
+        if workers and os.name == "posix":  # others have no alarms
+            yield from self._apart(paths, workers, seconds)
+            return
+        for path in paths:
+            try:
+                yield from pieces_of(path, self)
+            except VideoError as error:
+                yield self._bad(path, error)
 
-    def _pieces(self, path: Path) -> Iterator[Piece]:
-        index = index_video(path)
-        seconds, segments = with_reader(index, self.decoder, partial(cut, self.segments))
-        for first in range(0, len(segments), AT_ONCE):
-            some = segments[first : first + AT_ONCE]
-            frames = with_reader(index, self.decoder, partial(self._read, some))
-            yield Piece(path, seconds, segments, first, frames)
+    def _apart(self, paths: Sequence[Path], workers: int, seconds: float) -> Iterator[Piece]:
+        left = iter(paths)
+        crew = [FreshProcess(seconds, ADVICE) for _ in range(min(workers, len(paths)))]
+        busy: dict[Connection, tuple[FreshProcess, Path]] = {}
 
-    def _read(
-        self, segments: Sequence[Segment], reader: FrameReader, again: bool
-    ) -> UInt8[Tensor, "here time 3 size size"]:
-        chosen = [frames_of(reader, segment, self.num_frames) for segment in segments]
-        return torch.stack([resize_frames(reader.get(places), self.image_size) for places in chosen])
+        def begin(apart: FreshProcess) -> None:
+            if (path := next(left, None)) is not None:
+                apart.ask(pieces_of, path, self)
+                busy[apart.pipe] = apart, path
+
+        try:
+            for apart in crew:
+                begin(apart)
+            while busy:
+                for pipe in wait(list(busy)):
+                    assert isinstance(pipe, Connection)
+                    apart, path = busy[pipe]
+                    try:
+                        piece = apart.answer()
+                    except VideoError as error:
+                        piece = self._bad(path, error)
+                    if piece is not END:
+                        yield piece
+                    if piece is END or piece.bad is not None:
+                        del busy[pipe]
+                        begin(apart)
+        finally:
+            for apart in crew:
+                apart.close()
+
+    def _bad(self, path: Path, error: VideoError) -> Piece:
+        nothing = np.empty((0, self.num_frames, 3, self.image_size, self.image_size), dtype=np.uint8)
+        return Piece(path, 0.0, (), 0, nothing, error.reason)
+
+
+def pieces_of(path: Path, cutter: Cutter) -> Iterator[Piece]:
+    """The pieces of one video.
+
+    Raises:
+        VideoError: it can't be read.
+    """
+    index = index_video(path)
+    seconds, segments = with_reader(index, cutter.decoder, partial(cut, cutter.segments))
+    for first in range(0, len(segments), AT_ONCE):
+        some = segments[first : first + AT_ONCE]
+        frames = with_reader(index, cutter.decoder, partial(_read, cutter, some))
+        yield Piece(path, seconds, segments, first, frames)
+
+
+def _read(
+    cutter: Cutter, segments: Sequence[Segment], reader: FrameReader, again: bool
+) -> UInt8[np.ndarray, "here time 3 size size"]:
+    found = []
+    for segment in segments:
+        beat()
+        found.append(square_frames(reader.get(frames_of(reader, segment, cutter.num_frames)), cutter.image_size))
+    return np.stack(found)
 
 
 def cut(config: SegmentConfig, reader: FrameReader, again: bool) -> tuple[float, tuple[Segment, ...]]:
@@ -120,7 +161,7 @@ def frames_of(reader: FrameReader, segment: Segment, num_frames: int) -> np.ndar
 def read_segment(
     path: Path, segment: Segment, num_frames: int, decoder: Decoder
 ) -> UInt8[np.ndarray, "time height width 3"]:
-    """The pictures of one segment, those that a `SegmentDataset` gives, as large as they are.
+    """The pictures of one segment, those that a `Cutter` takes, as large as they are.
 
     Raises:
         VideoError: the video can't be read.
@@ -130,3 +171,16 @@ def read_segment(
         return reader.get(frames_of(reader, segment, num_frames))
 
     return with_reader(index_video(path), decoder, pictures)
+
+
+def length_of(path: Path, decoder: Decoder) -> float:
+    """The length of a video in seconds.
+
+    Raises:
+        VideoError: it can't be read.
+    """
+
+    def duration(reader: FrameReader, again: bool) -> float:
+        return duration_of(reader.timestamps)
+
+    return with_reader(index_video(path), decoder, duration)

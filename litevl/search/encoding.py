@@ -91,7 +91,7 @@ class Encoder:
     def _encode(self, pieces: list[Piece]) -> Iterator[EncodedVideo | Progress]:
         if not pieces:
             return
-        embeddings, rows = self._features(torch.cat([piece.frames for piece in pieces]))
+        embeddings, rows = self._features(torch.from_numpy(np.concatenate([piece.frames for piece in pieces])))
         place = 0
         for piece in pieces:
             here = slice(place, place + len(piece.frames))

@@ -38,7 +38,10 @@ class Changes:
 
 
 def videos_below(folder: Path) -> list[Path]:
-    """The video files in a folder and its sub-folders by their endings, in order; hidden ones are left out.
+    """The video files in a folder and its sub-folders by their endings, in order.
+
+    Left out are hidden ones, what is below a linked folder, and what only has a video's name, as a pipe: to open one is
+    to wait for ever.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -51,7 +54,9 @@ def videos_below(folder: Path) -> list[Path]:
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         visible = (name for name in files if not name.startswith("."))
-        found += [Path(place) / name for name in visible if name.rpartition(".")[2].lower() in VIDEO_EXTENSIONS]
+        named = [Path(place, name) for name in visible if name.rpartition(".")[2].lower() in VIDEO_EXTENSIONS]
+        # A link that leads nowhere stays: it is named as a bad file.
+        found += [path for path in named if path.is_file() or not path.exists()]
     return sorted(found)
 
 

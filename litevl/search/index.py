@@ -4,6 +4,7 @@ Stage one asks the vector store for the segments whose embeddings are most like 
 with the query by cross-attention over their tokens, from disk or made again: logit plus similarity, as in evaluation.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,17 +18,19 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from litevl.data.cores import decoding_workers
+from litevl.data.fresh_process import Call, here
 from litevl.data.preprocess import PreprocessConfig, normalize, resize_frames
+from litevl.devices import find_device
 from litevl.models.interfaces import RetrievalModel
 from litevl.tasks.saved import load_retrieval
 from litevl.training import describe_changes
 
 from . import record
 from .catalog import BadFile, Catalog
-from .decoding import SegmentDataset, read_segment
+from .decoding import Cutter, read_segment
 from .encoding import EncodedVideo, Encoder, Progress
 from .errors import SearchError
-from .options import OnBad
+from .options import DECODE_TIMEOUT, OnBad
 from .record import IndexConfig, Record
 from .rerank import rerank_hits
 from .results import Hit
@@ -61,13 +64,15 @@ class VideoIndex:
         device: torch.device | str | None = None,
     ):
         self.folder, self.record, self.config = folder, about, config
-        self._device = _device(device)
+        self._device = find_device(device)
         self.catalog = Catalog(folder / "catalog.sqlite")
         self.token_folder = folder / "tokens"
         self.token_folder.mkdir(exist_ok=True)
         if model is not None:
             self._check(model)
             self.__dict__["model"] = model
+        self.call: Call = here
+        """How files are decoded that were found: here, or for a server in a process apart."""
 
     @classmethod
     def create(
@@ -84,7 +89,7 @@ class VideoIndex:
         config = None if config is None else config.absolute()
         if about is None:
             config = config or IndexConfig().absolute()
-            model = load_retrieval(config.source, _device(device))
+            model = load_retrieval(config.source, find_device(device))
             return cls(folder, record.write(folder, config, record.describe(model, config)), config, model, device)
         if config is None or config == about.config:
             return cls(folder, about, about.config, None, device)
@@ -92,7 +97,7 @@ class VideoIndex:
             raise SearchError(
                 f"{folder}: was made with other settings ({'; '.join(changes)}); leave them out, or name another index"
             )
-        found = cls(folder, about, config, load_retrieval(config.source, _device(device)), device)
+        found = cls(folder, about, config, load_retrieval(config.source, find_device(device)), device)
         record.put(folder, replace(about, config=config))
         return found
 
@@ -140,44 +145,54 @@ class VideoIndex:
                 "mean something else; search with the model that made it, or make another index"
             )
 
-    def encode(
+    def update(
         self,
         *videos: str | Path,
+        searchable: bool = True,
         on_bad: OnBad = "skip",
         workers: int | None = None,
         batch_size: int = 16,
+        decode_timeout: float = DECODE_TIMEOUT,
+        limit: float = math.inf,
         progress: bool = True,
     ) -> Update:
-        """Encodes what has come or changed in folders (or files), and forgets what is gone from them.
+        """Encodes what has come or changed in folders (or files), forgets what is gone, and makes that searchable.
 
         Each video that is done stays done, whatever happens then; the next call goes on.
 
         Args:
             videos: folders or files; by default those that the index knows.
+            searchable: put what is encoded into the vector store, and take out what is gone; False leaves it to `sync`.
             on_bad: what a video that can't be read does: `skip` names it and goes on, `error` stops.
-            workers: processes that decode; by default as many as keep up with the model, see `decoding_workers`.
+            workers: processes that decode; by default as many as keep up with the model, see `decoding_workers`. With 0
+                this process does, and a file on which a decoder hangs or crashes takes it along.
             batch_size: segments encoded at a time.
+            decode_timeout: seconds that such a process may take to the next segment; then the video can't be read.
+            limit: begin no more videos, and leave the one that is begun, after so many seconds.
             progress: show a bar with the time left.
 
         Raises:
-            SearchError: another process is updating the index; or the disk is full.
+            SearchError: another process is updating the index; the disk is full; or the limit is reached.
             VideoError: a video can't be read, and is not to be skipped.
         """
-        with self._writing():
-            return self._encode(videos, on_bad, workers, batch_size, progress)
+        if not 0 < decode_timeout < math.inf:
+            raise SearchError(f"decode_timeout: expected more than 0 seconds, got {decode_timeout:g}")
+        maker, config = self.record.maker, self.config
 
-    def update(
-        self,
-        *videos: str | Path,
-        on_bad: OnBad = "skip",
-        workers: int | None = None,
-        batch_size: int = 16,
-        progress: bool = True,
-    ) -> Update:
-        """As `encode`, and then puts what is new into the vector store, and takes out what is gone."""
+        def encoded(paths: Sequence[Path]) -> Iterable[EncodedVideo | BadFile | Progress]:
+            # Not before there is something to encode: a look at an unchanged folder needs no model.
+            cutter = Cutter(config.segments, maker.num_frames, maker.image_size, config.decoder)
+            model, preprocess = self.model, PreprocessConfig(maker.image_size)
+            encoder = Encoder(model, preprocess, batch_size, self.token_folder, config.tokens)
+            number = decoding_workers(workers, self._device.type != "cpu")
+            return encoder.encode(cutter.pieces(paths, number, decode_timeout))
+
         with self._writing():
-            done = self._encode(videos, on_bad, workers, batch_size, progress)
-            self._sync()
+            clean(self.token_folder, self.catalog.token_files())
+            done = bring_up_to_date(self.catalog, list(map(Path, videos)), encoded, on_bad, limit, progress)
+            clean(self.token_folder, self.catalog.token_files())
+            if searchable:
+                self._sync()
             return done
 
     def forget(self, *videos: str | Path) -> int:
@@ -200,23 +215,6 @@ class VideoIndex:
         """
         with self._writing():
             self._sync()
-
-    def _encode(
-        self, videos: Sequence[str | Path], on_bad: OnBad, workers: int | None, batch_size: int, progress: bool
-    ) -> Update:
-        maker, config = self.record.maker, self.config
-        clean(self.token_folder, self.catalog.token_files())
-
-        def encoded(paths: Sequence[Path]) -> Iterable[EncodedVideo | BadFile | Progress]:
-            # Not before there is something to encode: a look at an unchanged folder needs no model.
-            dataset = SegmentDataset(paths, config.segments, maker.num_frames, maker.image_size, config.decoder)
-            model, preprocess = self.model, PreprocessConfig(maker.image_size)
-            encoder = Encoder(model, preprocess, batch_size, self.token_folder, config.tokens)
-            return encoder.encode(dataset.pieces(decoding_workers(workers, self._device.type != "cpu")))
-
-        done = bring_up_to_date(self.catalog, list(map(Path, videos)), encoded, on_bad, progress)
-        clean(self.token_folder, self.catalog.token_files())
-        return done
 
     def _sync(self) -> None:
         wanted, there = self.catalog.segment_ids(), self.store.ids()
@@ -280,12 +278,12 @@ class VideoIndex:
             VideoError: the video can't be read.
         """
         segment, number = Segment(hit.start, hit.end), number or self.record.maker.num_frames
-        return read_segment(hit.path, segment, number, self.config.decoder)
+        return self.call(read_segment, hit.path, segment, number, self.config.decoder)
 
-    def clip(self, hit: Hit) -> Float[Tensor, "time 3 side side"]:
-        """A segment as the model takes it, on its device."""
+    def clip(self, pictures: UInt8[np.ndarray, "time height width 3"]) -> Float[Tensor, "time 3 side side"]:
+        """The pictures of a segment as the model takes them, on its device."""
         side = self.record.maker.image_size
-        return normalize(resize_frames(self.pictures(hit), side).to(self._device), PreprocessConfig(side))
+        return normalize(resize_frames(pictures, side).to(self._device), PreprocessConfig(side))
 
     def explain(self, query: str, hit: Hit) -> Explanation:
         """Why a segment was found: what the query makes of each of its frames, and of each place in them.
@@ -293,8 +291,5 @@ class VideoIndex:
         Raises:
             VideoError: the video can't be read.
         """
-        return explain(self.model, self.clip(hit), self.pictures(hit), query, hit)
-
-
-def _device(device: torch.device | str | None) -> torch.device:
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        pictures = self.pictures(hit)
+        return explain(self.model, self.clip(pictures), pictures, query, hit)

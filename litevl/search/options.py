@@ -6,5 +6,7 @@ Cut = Literal["windows", "shots", "whole"]
 """How a video is cut into segments."""
 Precision = Literal["float16", "float32", "none"]
 """Of the tokens on disk."""
+DECODE_TIMEOUT = 300.0
+"""Seconds that decoding may take to the next segment: of a long film, reading all of a file from a slow disk."""
 OnBad = Literal["skip", "error"]
 """What becomes of a video that can't be read."""

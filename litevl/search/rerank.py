@@ -45,7 +45,7 @@ def features_of(index: "VideoIndex", hits: Sequence[Hit]) -> VideoFeatures:
     for hit in hits:
         entry = entries.get(hit.id)
         kept = None if entry is None or entry.tokens is None else _kept(index, entry.tokens, entry.number)
-        parts.append(index.model.encode_video(index.clip(hit)[None]) if kept is None else kept)
+        parts.append(index.model.encode_video(index.clip(index.pictures(hit))[None]) if kept is None else kept)
     return VideoFeatures.cat(parts)
 
 

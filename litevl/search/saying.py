@@ -8,14 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from litevl.data.decoders import FrameReader
+from litevl.data.fresh_process import Call, here
 from litevl.data.preprocess import PreprocessConfig, normalize, resize_frames
-from litevl.data.video import Decoder, with_reader
-from litevl.data.video_index import index_video
+from litevl.data.video import Decoder
 from litevl.models import VideoCaptioning, VideoQuestionAnswering
 
-from .decoding import read_segment
-from .segments import Segment, duration_of, windows
+from .decoding import length_of, read_segment
+from .segments import Segment, windows
 
 
 @dataclass(frozen=True)
@@ -56,18 +55,14 @@ class Stretch:
         if (self.start or 0.0) >= (float("inf") if self.end is None else self.end):
             raise ValueError(f"expected start before end, got {self.start} and {self.end}")
 
-    def windows_of(self, path: Path) -> list[Segment]:
-        """The windows of a video.
+    def windows_of(self, path: Path, call: Call = here) -> list[Segment]:
+        """The windows of a video; see `VideoIndex.call`.
 
         Raises:
             VideoError: it can't be read.
             ValueError: it ends before the part begins.
         """
-
-        def duration(reader: FrameReader, again: bool) -> float:
-            return duration_of(reader.timestamps)
-
-        whole = with_reader(index_video(path), self.decoder, duration)
+        whole = call(length_of, path, self.decoder)
         start, end = self.start or 0.0, whole if self.end is None else min(self.end, whole)
         if start >= end:
             raise ValueError(f"{path}: expected a start before its end at {whole:.1f} seconds, got {start:.1f}")
@@ -75,7 +70,12 @@ class Stretch:
 
 
 def answer(
-    model: VideoQuestionAnswering, path: Path, question: str, stretch: Stretch, answers: Sequence[str] = ()
+    model: VideoQuestionAnswering,
+    path: Path,
+    question: str,
+    stretch: Stretch,
+    answers: Sequence[str] = (),
+    call: Call = here,
 ) -> Iterator[Said]:
     """Answers a question about each window of a video.
 
@@ -85,8 +85,8 @@ def answer(
         question: the question.
         stretch: which part of it.
         answers: choose from these; by default the answer is written. Needed by a model with a classifier, whose list
-        they
-            are.
+            they are.
+        call: see `VideoIndex.call`.
 
     Raises:
         VideoError: the video can't be read.
@@ -97,17 +97,17 @@ def answer(
     classes = None if model.classifier is None else model.classifier.layers[-1].out_features
     if classes not in (None, len(answers)):
         raise ValueError(f"this model chooses among the {classes} answers of its training, got {len(answers)} others")
-    for window, clip in _clips(model, path, stretch):
+    for window, clip in _clips(model, path, stretch, call):
         yield Said(window.start, window.end, *_answer(model, clip, question, answers))
 
 
-def caption(model: VideoCaptioning, path: Path, stretch: Stretch) -> Iterator[Said]:
+def caption(model: VideoCaptioning, path: Path, stretch: Stretch, call: Call = here) -> Iterator[Said]:
     """Writes a caption of each window of a video.
 
     Raises:
         VideoError: the video can't be read.
     """
-    for window, clip in _clips(model, path, stretch):
+    for window, clip in _clips(model, path, stretch, call):
         yield Said(window.start, window.end, *_caption(model, clip))
 
 
@@ -132,9 +132,10 @@ def _caption(model: VideoCaptioning, clip: Tensor) -> tuple[str, float]:
 
 
 def _clips(
-    model: VideoQuestionAnswering | VideoCaptioning, path: Path, stretch: Stretch
+    model: VideoQuestionAnswering | VideoCaptioning, path: Path, stretch: Stretch, call: Call
 ) -> Iterator[tuple[Segment, Float[Tensor, "1 time 3 side side"]]]:
     preprocess = PreprocessConfig(model.image_size)
-    for window in stretch.windows_of(path):
-        frames = resize_frames(read_segment(path, window, stretch.num_frames, stretch.decoder), model.image_size)
+    for window in stretch.windows_of(path, call):
+        pictures = call(read_segment, path, window, stretch.num_frames, stretch.decoder)
+        frames = resize_frames(pictures, model.image_size)
         yield window, normalize(frames.to(model.device), preprocess)[None]

@@ -6,8 +6,6 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float64
 
-from litevl.adapters.choices import check_choices
-
 from .options import Cut
 
 
@@ -31,6 +29,9 @@ class SegmentConfig:
     second."""
 
     def __post_init__(self) -> None:
+        # Here, since a process that only decodes must not wait for torch.
+        from litevl.adapters.choices import check_choices
+
         check_choices(self)
         if not 0 < self.seconds < float("inf"):
             raise ValueError(f"seconds: expected a positive length, got {self.seconds}")

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from litevl.data.decoders import FrameReader
+from litevl.data.fresh_process import beat
 
 from .segments import Segment, SegmentConfig, divided, duration_of
 
@@ -34,8 +35,11 @@ def shots(reader: FrameReader, config: SegmentConfig) -> list[Segment]:
     wanted = np.arange(0, times[-1] + 1e-9, 1 / LOOKS_A_SECOND)
     looked = np.unique(np.searchsorted(times, wanted - 1e-3)).astype(np.int64)
     parts = [looked[place : place + AT_ONCE] for place in range(0, len(looked), AT_ONCE)]
-    colours = np.concatenate([np.stack([colours_of(frame) for frame in reader.get(part)]) for part in parts])
-    found = cuts(colours, config.threshold)
+    colours = []
+    for part in parts:
+        colours += [colours_of(frame) for frame in reader.get(part)]
+        beat()
+    found = cuts(np.stack(colours), config.threshold)
     return divided(times[looked[found]].tolist(), duration, config)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from litevl.data.video import VideoError
+from litevl.data.video_index import VideoError
 
 from .catalog import BadFile, Catalog
 from .encoding import EncodedVideo, Progress
@@ -56,7 +56,12 @@ class Update:
 
 
 def bring_up_to_date(
-    catalog: Catalog, places: Sequence[Path], encode: Encode, on_bad: OnBad = "skip", progress: bool = True
+    catalog: Catalog,
+    places: Sequence[Path],
+    encode: Encode,
+    on_bad: OnBad,
+    limit: float,
+    progress: bool,
 ) -> Update:
     """Takes in what has changed in folders.
 
@@ -65,10 +70,11 @@ def bring_up_to_date(
         places: folders, or single files; none for those that the catalog knows.
         encode: encodes videos, giving each when it is done.
         on_bad: what a video that can't be read does.
+        limit: seconds after which it stops.
         progress: show a bar with the time left.
 
     Raises:
-        SearchError: there is nothing to index; or a folder that held videos has none now.
+        SearchError: there is nothing to index; a folder that held videos has none now; or the limit is reached.
         VideoError: a video can't be read, and is not to be skipped.
     """
     began, update = time.perf_counter(), Update()
@@ -80,7 +86,7 @@ def bring_up_to_date(
         changes = _look(catalog, place)
         _settle(catalog, place, changes, update)
         todo |= dict.fromkeys(changes.added, changes)
-    _encode(catalog, todo, encode, on_bad, update, progress)
+    _encode(catalog, todo, encode, on_bad, update, began + limit, progress)
     below = [bad for bad in catalog.bad() if any(place in (bad.path, *bad.path.parents) for place in places)]
     update.bad, update.seconds = below, time.perf_counter() - began
     return update
@@ -113,7 +119,7 @@ def _look(catalog: Catalog, place: Path) -> Changes:
             held = "" if not known else f"; it held {len(known)} videos: if they are gone for good, --forget it"
             raise SearchError(f"{error}{held}") from error
         there = []
-    if not there and place not in known:
+    if not there and place not in known and (known or place not in catalog.folders()):
         gone = f"it held {len(known)} when it was indexed: is its disk mounted? If they are gone for good, --forget it"
         raise SearchError(f"{place}: expected videos below it, found none; {gone if known else 'name another folder'}")
     return compare(there, known)
@@ -134,7 +140,13 @@ def _settle(catalog: Catalog, place: Path, changes: Changes, update: Update) -> 
 
 
 def _encode(
-    catalog: Catalog, todo: dict[Path, Changes], encode: Encode, on_bad: OnBad, update: Update, progress: bool
+    catalog: Catalog,
+    todo: dict[Path, Changes],
+    encode: Encode,
+    on_bad: OnBad,
+    update: Update,
+    until: float,
+    progress: bool,
 ) -> None:
     if not todo:
         return
@@ -142,6 +154,8 @@ def _encode(
     with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, desc="encode videos", disable=not progress) as bar:
         done = 0
         for result in encode(list(todo)):
+            if time.perf_counter() > until:
+                raise SearchError("encoding took too long, so it was stopped; what was done before can be searched")
             if isinstance(result, Progress):
                 bar.update(min(round(sizes[result.path] * result.share), bar.total - bar.n))
                 continue

@@ -22,8 +22,12 @@ class ServeConfig:
     """0 for any that is free."""
     max_upload_mb: float = 200.0
     """Of one video."""
-    timeout: float = 120.0
-    """Seconds that reading, or encoding, an uploaded video may take."""
+    max_total_gb: float = 10.0
+    """Of all that was uploaded."""
+    timeout: float = 600.0
+    """Seconds that taking in an uploaded video may take."""
+    decode_timeout: float = 30.0
+    """Seconds that decoding for a hit, or to the next segment of an uploaded video, may take."""
     hits: int = 8
     """That a search shows."""
     rerank: int = 16
@@ -34,7 +38,7 @@ class ServeConfig:
     """The model that captions hits."""
 
     def __post_init__(self) -> None:
-        for name in ("max_upload_mb", "timeout", "hits"):
+        for name in ("max_upload_mb", "max_total_gb", "timeout", "decode_timeout", "hits"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
         if self.rerank < 0:

@@ -30,6 +30,8 @@ class Parts:
     place: "gradio.State"
     """Of the chosen hit among it."""
     query: "gradio.Textbox"
+    after: "gradio.Textbox"
+    before: "gradio.Textbox"
     go: "gradio.Button"
     listed: "gradio.HTML"
     plain: "gradio.JSON"
@@ -67,6 +69,11 @@ def _lay_out(page: Page) -> Parts:
     with gr.Row():
         query = gr.Textbox(placeholder="a red square moves to the left", scale=8, elem_id="query", **line)
         go = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="go")
+    with gr.Row(elem_id="within"):
+        gr.HTML("<p>within each video, from</p>")
+        after = gr.Textbox(placeholder="0:00", min_width=70, elem_id="after", **line)
+        gr.HTML("<p>to</p>")
+        before = gr.Textbox(placeholder="its end", min_width=70, elem_id="before", **line)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             listed, plain = gr.HTML(js_on_load=CHOOSE, elem_id="found"), gr.JSON(visible=False)
@@ -86,7 +93,7 @@ def _lay_out(page: Page) -> Parts:
         files = gr.File(label=label, file_count="multiple", file_types=endings, height=140, elem_id="files")
         add = gr.Button("Add to the index", elem_id="take")
         taken = gr.HTML(elem_id="taken")
-    searched = (found, place, query, go, listed, plain)
+    searched = (found, place, query, after, before, go, listed, plain)
     return Parts(*searched, player, about, why, question, asking, captioning, said, files, add, taken)
 
 
@@ -102,8 +109,9 @@ def _connect(page: Page, parts: Parts) -> None:
     alone: dict[str, Any] = {"concurrency_limit": 1, **hidden}
     shown = [parts.player, parts.about, parts.place]
     search = gr.on(
-        [parts.go.click, parts.query.submit], page.search, parts.query, [parts.listed, parts.plain, parts.found],
-        api_name="search", show_progress="hidden", **many,
+        [parts.go.click, parts.query.submit, parts.after.submit, parts.before.submit], page.search,
+        [parts.query, parts.after, parts.before], [parts.listed, parts.plain, parts.found], api_name="search",
+        show_progress="hidden", **many,
     )  # fmt: skip
     cleared = search.then(lambda: ("", ""), None, [parts.why, parts.said], queue=False, **hidden)
     first = cleared.then(page.show_first, parts.found, shown, **many, **hidden)

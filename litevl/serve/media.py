@@ -1,41 +1,31 @@
 """A hit's video and a picture of it, by the segment's id: no path ever comes from a browser.
 
 What browsers play is streamed from its file, in the ranges that they ask for; of other formats the segment is cut out
-and encoded as H.264.
+and encoded as H.264. What is decoded is so by the index's `call`.
 """
 
 import io
-import os
-from collections.abc import Callable, Iterable
-from fractions import Fraction
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import quote
 
-import av
-import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
-from litevl.data.cores import usable_cores
+from litevl.adapters.aside import file_aside
 from litevl.data.video import VideoError
 from litevl.data.video_index import index_video
 from litevl.search import VideoIndex
 from litevl.search.catalog import Entry
 from litevl.search.decoding import read_segment
-from litevl.search.segments import Segment, windows
+from litevl.search.segments import Segment
+
+from .cutting import WIDEST, cut_out
 
 PLAYED = {"mov": frozenset({"h264", "av1"}), "matroska": frozenset({"vp8", "vp9", "av1"})}
 """Codecs that every browser plays, by the container's first name; Matroska where the file's name ends in .webm."""
 TYPES = {"mov": "video/mp4", "matroska": "video/webm"}
-RATE = 12
-"""Frames a second of what is cut out."""
-LONGEST = 60
-"""Seconds of it."""
-WIDEST = 640
-"""Pixels that its pictures are wide, and those of a list's, at most."""
 FOREVER = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
 """An id stands for the same segment for ever."""
 
@@ -51,7 +41,6 @@ class Media:
     def __init__(self, index: VideoIndex, cuts: Path):
         self.index, self.cuts = index, cuts
         self.cuts.mkdir(parents=True, exist_ok=True)
-        self._decoding = BoundedSemaphore(usable_cores())
         self.picture: Callable[[int], tuple[bytes, tuple[int, int]]] = lru_cache(1024)(self._picture)
         """The picture in a segment's middle, as a file, and the width and height of the video."""
         self.file: Callable[[int], tuple[Path, str]] = lru_cache(1024)(self._file)
@@ -67,45 +56,31 @@ class Media:
 
     def _picture(self, id: int) -> tuple[bytes, tuple[int, int]]:
         entry = self._entry(id)
-        picture = Image.fromarray(self._frames(entry.path, Segment(entry.start, entry.end), 1)[0])
+        segment = Segment(entry.start, entry.end)
+        (frame,) = self.index.call(read_segment, entry.path, segment, 1, self.index.config.decoder)
+        picture = Image.fromarray(frame)
         size = picture.size
         picture.thumbnail((WIDEST // 2, WIDEST // 2))
         return encoded(picture), size
 
     def _file(self, id: int) -> tuple[Path, str]:
         entry = self._entry(id)
-        found = index_video(entry.path)
+        found = self.index.call(index_video, entry.path)
         kind = found.container.split(",")[0]
         webm = kind != "matroska" or entry.path.suffix.lower() == ".webm"
         if found.codec in PLAYED.get(kind, ()) and webm:
             return entry.path, TYPES[kind]
         cut = self.cuts / f"{id}.mp4"
         if not cut.is_file():
-            aside = self.cuts / f".{id}-{os.urandom(4).hex()}.mp4"
-            try:
-                self._cut(entry, aside)
-                os.replace(aside, cut)
-            finally:
-                aside.unlink(missing_ok=True)
+            with file_aside(cut) as aside:
+                self.index.call(cut_out, entry.path, Segment(entry.start, entry.end), self.index.config.decoder, aside)
         return cut, TYPES["mov"]
-
-    def _cut(self, entry: Entry, path: Path) -> None:
-        # A second at a time: pictures of a long segment would fill the memory.
-        parts = windows(entry.start, entry.end, 1.0)[:LONGEST]
-        length = parts[0].end - parts[0].start
-        each = max(1, round(RATE * length))
-        pictures = (picture for part in parts for picture in self._frames(entry.path, part, each))
-        write_mp4(path, pictures, Fraction(each / length).limit_denominator(1000))
 
     def _entry(self, id: int) -> Entry:
         found = self.index.catalog.entries([id])
         if id not in found:
             raise VideoError(Path(str(id)), "expected a segment of this index; it was changed or removed since")
         return found[id]
-
-    def _frames(self, path: Path, segment: Segment, number: int) -> UInt8[np.ndarray, "time height width 3"]:
-        with self._decoding:
-            return read_segment(path, segment, number, self.index.config.decoder)
 
 
 def encoded(picture: Image.Image) -> bytes:
@@ -116,20 +91,6 @@ def encoded(picture: Image.Image) -> bytes:
     else:
         picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
-
-
-def write_mp4(path: Path, pictures: Iterable[UInt8[np.ndarray, "height width 3"]], rate: Fraction) -> None:
-    """Encodes pictures of one size as an H.264 file that plays while it loads, at most `WIDEST` pixels wide."""
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
-        stream.pix_fmt = "yuv420p"
-        for number, picture in enumerate(pictures):
-            if number == 0:
-                scale = min(1.0, WIDEST / picture.shape[1])
-                stream.width, stream.height = (max(2, round(side * scale) // 2 * 2) for side in picture.shape[1::-1])
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            container.mux(stream.encode(frame.reformat(stream.width, stream.height, format="yuv420p")))
-        container.mux(stream.encode(None))
 
 
 def routes(media: Media) -> Any:
@@ -156,8 +117,9 @@ def routes(media: Media) -> Any:
     def video(id: int) -> FileResponse:
         try:
             path, kind = media.file(id)
-            # FileResponse looks only when the answer has begun.
-            path.stat()
+            # FileResponse looks only when the answer has begun, and waits at a pipe.
+            if not path.is_file():
+                raise FileNotFoundError(path)
         except (OSError, VideoError) as error:
             raise HTTPException(404, "this video can't be read any more") from error
         return FileResponse(path, media_type=kind, headers=FOREVER)

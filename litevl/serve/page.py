@@ -8,7 +8,7 @@ from typing import Any
 
 from litevl.data.video import VideoError
 from litevl.search import Hit, SearchError, VideoIndex
-from litevl.search.results import clock
+from litevl.search.results import clock, seconds_of
 from litevl.search.saying import Said
 
 from .config import ServeConfig
@@ -53,17 +53,25 @@ class Page:
             return note_html("No videos yet: drop some below, or index a folder with litevl index.")
         return note_html(f"{videos:,} videos, {clock(seconds)} in {segments:,} segments. Say what to look for.")
 
-    def search(self, query: str) -> tuple[str, list[dict[str, Any]], Found]:
-        """The list of hits, the same for programs, and what the next steps need of them."""
+    def search(self, query: str, after: str = "", before: str = "") -> tuple[str, list[dict[str, Any]], Found]:
+        """The list of hits, the same for programs, and what the next steps need of them.
+
+        Args:
+            query: what to look for.
+            after: a time within the video, as 1:30, that segments reach beyond; empty for any.
+            before: one that they begin before.
+        """
         began = time.perf_counter()
         if not query.strip():
             return note_html("Say what to look for, as: a red square moves to the left.", alert=True), [], ("", [])
         try:
-            hits = self.index.search(query, self.config.hits, self.config.rerank)
+            bounds = [seconds_of(time) if time.strip() else None for time in (after, before)]
+            hits = self.index.search(query, self.config.hits, self.config.rerank, *bounds)
         except FAILURES as error:
             return note_html(f"Not searched: {reason(error)}", alert=True), [], ("", [])
         if not hits:
-            return self.held(), [], ("", [])
+            bounded = any(bound is not None for bound in bounds)
+            return note_html("Nothing is within these times.") if bounded else self.held(), [], ("", [])
         took = f"{1000 * (time.perf_counter() - began):.0f} ms"
         note = f"The {len(hits)} best of {self.index.catalog.counts()[1]:,} segments, in {took}."
         return hits_html(note, hits, self.media), hits_json(hits, self.media), (query, hits)
@@ -120,11 +128,7 @@ class Page:
             yield alert("Choose videos first."), None, SAME
             return
         for number in range(len(files)):
-            yield (
-                told(lines, f"reading {escape(Path(files[number]).name)} … (the first after a start takes longer)"),
-                SAME,
-                SAME,
-            )
+            yield told(lines, f"reading {escape(Path(files[number]).name)} …"), SAME, SAME
             for taken in self.uploads.take([Path(files[number])]):
                 kind, said = ("alert", f"not taken: {taken.refused}") if taken.refused else ("done", "can be searched")
                 lines.append(f'<li class="{kind}"><b>{escape(taken.name)}</b> {escape(said)}</li>')

@@ -1,7 +1,11 @@
-"""What people upload: named safely, of a limited size, kept in one folder once all of it was read as a video."""
+"""What people upload: named safely, limited each and together, kept in one folder where it can be read as a video.
+
+It is decoded in a process apart, as all that is indexed, and encoded by the model that the server has already.
+"""
 
 import os
 import re
+import shutil
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -11,16 +15,21 @@ from pathlib import Path
 from threading import Lock
 
 from litevl.data.annotations import VIDEO_EXTENSIONS
+from litevl.data.video_index import VideoError
+from litevl.search import SearchError, VideoIndex
 
+from .config import ServeConfig
 from .errors import RefusedError
-from .worker import Worker
 
 INCOMING = ".incoming"
 """Where uploads arrive, below the folder: hidden, so that no index takes them in."""
 ABANDONED = 3600.0
 """Seconds after which an upload that was never taken in is deleted."""
+KEPT_FREE = 1e9
+"""Bytes that are left free on the disk."""
 LONGEST = 100
 """Characters of a name."""
+FULL = "there is no room for more uploads; delete some, or raise --max-total-gb"
 
 
 @dataclass(frozen=True)
@@ -36,17 +45,24 @@ class Uploads:
     """The uploads of a server.
 
     Args:
-        folder: that they are kept in.
-        worker: reads and indexes them.
-        max_bytes: size of the largest.
+        index: that takes them in.
+        config: where they are kept, and what is too much.
     """
 
-    def __init__(self, folder: Path, worker: Worker, max_bytes: int):
-        self.folder, self.worker, self.max_bytes = folder.resolve(), worker, max_bytes
+    def __init__(self, index: VideoIndex, config: ServeConfig):
+        self.index, self.config, self.folder = index, config, config.uploads.resolve()
         self.incoming = self.folder / INCOMING
         self.incoming.mkdir(parents=True, exist_ok=True)
         self._forget()
         self._lock = Lock()
+
+    def room(self) -> float:
+        """Bytes that may still come: of what all may take, and of the disk."""
+        held = 0
+        for path in (*self.folder.glob("*"), *self.incoming.rglob("*")):
+            with suppress(OSError):
+                held += path.lstat().st_size
+        return min(1e9 * self.config.max_total_gb - held, shutil.disk_usage(self.folder).free - KEPT_FREE)
 
     def take(self, arrived: Sequence[Path]) -> Iterator[Taken]:
         """Takes in files that have arrived, one after the other; what is refused is deleted."""
@@ -81,21 +97,34 @@ class Uploads:
         if path.is_symlink():
             raise RefusedError("expected a file that was uploaded here")
         size = path.stat().st_size
-        if size > self.max_bytes:
-            raise RefusedError(f"{size / 1e6:.1f} MB; expected at most {self.max_bytes / 1e6:g} MB")
+        if size > self.config.max_bytes:
+            raise RefusedError(f"{size / 1e6:.1f} MB; expected at most {self.config.max_upload_mb:g} MB")
+        if self.room() < 0:
+            raise RefusedError(FULL)
         if name.rpartition(".")[2].lower() not in VIDEO_EXTENSIONS:
             raise RefusedError(f"expected a video ({', '.join(sorted(VIDEO_EXTENSIONS))}), by the name's ending")
-        self.worker.check(path)
         with self._lock:
             kept = self._free(name)
             os.replace(path, kept)
+        taken = False
         try:
-            bad = [file.reason for file in self.worker.update(self.folder).bad if file.path == kept]
-        except RefusedError:
-            kept.unlink(missing_ok=True)
-            raise
-        if bad:
-            kept.unlink(missing_ok=True)
+            self._index(kept)
+            taken = True
+        finally:
+            if not taken:
+                kept.unlink(missing_ok=True)
+                with suppress(OSError, SearchError):
+                    self.index.forget(kept)
+
+    def _index(self, path: Path) -> None:
+        config = self.config
+        try:
+            done = self.index.update(
+                self.folder, workers=1, decode_timeout=config.decode_timeout, limit=config.timeout, progress=False
+            )
+        except (OSError, RuntimeError, SearchError, ValueError, VideoError) as error:
+            raise RefusedError(str(error)) from error
+        if bad := [file.reason for file in done.bad if file.path == path]:
             raise RefusedError(bad[0])
 
     def _free(self, name: str) -> Path:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 import tyro
 
+from litevl.devices import find_device
 from litevl.evaluation.report import rows_markdown, rows_table, show, write_section
 from litevl.evaluation.stamp import describe_device
 
@@ -66,9 +67,14 @@ class LoadConfig:
     """Also write the figures, unrounded."""
 
     @property
+    def queries(self) -> tuple[str, ...]:
+        """What is searched for."""
+        return QUERIES[::8] if self.small else QUERIES
+
+    @property
     def on(self) -> torch.device:
         """The device."""
-        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return find_device(self.device)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def main(config: LoadConfig, command: str = "python recipes/benchmarks/load.py")
         RuntimeError: a search was lost.
     """
     with serving(config) as address:
-        expected, alone = answers_alone(address)
+        expected, alone = answers_alone(address, config.queries)
         took, lost, seconds = ask_at_once(config, address, expected)
     if not took:
         raise RuntimeError(f"expected answers, got none; the first loss: {lost[0]}")
@@ -131,7 +137,7 @@ def ask_at_once(
         with httpx.Client(timeout=PATIENCE) as http:
             place = number
             while time.perf_counter() - began < config.seconds:
-                query = QUERIES[place % len(QUERIES)]
+                query = config.queries[place % len(config.queries)]
                 place += config.clients + 1
                 start = time.perf_counter()
                 try:
@@ -150,11 +156,11 @@ def ask_at_once(
     return took, lost, time.perf_counter() - began
 
 
-def answers_alone(address: str) -> tuple[dict[str, list[int]], float]:
+def answers_alone(address: str, queries: Sequence[str]) -> tuple[dict[str, list[int]], float]:
     """What each query is answered when nobody else asks, and how long that takes at the median."""
     expected, took = {}, []
     with httpx.Client(timeout=PATIENCE) as http:
-        for query in QUERIES:
+        for query in queries:
             start = time.perf_counter()
             expected[query] = search(http, address, query)
             took.append(1000 * (time.perf_counter() - start))
@@ -166,7 +172,7 @@ def answers_alone(address: str) -> tuple[dict[str, list[int]], float]:
 def search(http: httpx.Client, address: str, query: str) -> list[int]:
     """The ids of the segments that the page would list."""
     call = f"{address.rstrip('/')}/gradio_api/call/search"
-    event = http.post(call, json={"data": [query]}).raise_for_status().json()["event_id"]
+    event = http.post(call, json={"data": [query, "", ""]}).raise_for_status().json()["event_id"]
     kind = ""
     with http.stream("GET", f"{call}/{event}") as stream:
         stream.raise_for_status()

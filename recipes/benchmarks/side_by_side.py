@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from litevl.comparison.latency import time_in_turn
+from litevl.devices import find_device
 from litevl.evaluation.report import rows_markdown, rows_table, show, write_section
 from litevl.evaluation.stamp import describe_device
 
@@ -41,7 +42,7 @@ class Config:
     @property
     def on(self) -> torch.device:
         """The device."""
-        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return find_device(self.device)
 
 
 @dataclass(frozen=True)

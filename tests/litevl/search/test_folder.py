@@ -21,6 +21,15 @@ def test_videos_are_found_by_their_endings_below_a_folder(folder):
         videos_below(folder / "nowhere")
 
 
+def test_what_only_has_the_name_of_a_video_is_not_opened(folder):
+    os.mkfifo(folder / "pipe.mp4")
+    (folder / "folder.mp4").mkdir()
+    (folder / "leads nowhere.mp4").symlink_to(folder / "nowhere.mp4")
+    (folder / "linked.mp4").symlink_to(folder / "a.mp4")
+    names = [path.name for path in videos_below(folder)]
+    assert names == ["a.mp4", "b.MKV", "c.webm", "leads nowhere.mp4", "linked.mp4"]
+
+
 def test_what_has_become_of_a_folder(folder):
     known = {path: stamp_of(path) for path in videos_below(folder)}
     assert compare(videos_below(folder), known).added == ()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from rendered_clips import render
+from spoiled_decoding import PLANTED
 
 from litevl.adapters import LiteVLConfig, plug, save_adapters
 from litevl.blip import load_blip
@@ -46,7 +47,7 @@ def test_search_finds_segments_in_both_stages(made, index):
 def test_scores_are_those_of_the_model_itself(index):
     (hit,) = index.search(QUERY, k=1, rerank=1)
     with torch.inference_mode():
-        video, text = index.model.encode_video(index.clip(hit)[None]), index.model.encode_text([QUERY])
+        video, text = index.model.encode_video(index.clip(index.pictures(hit))[None]), index.model.encode_text([QUERY])
         assert hit.similarity == pytest.approx(index.model.similarity(text, video).item(), abs=1e-5)
         logits = index.model.match_pairs(text, video)
     assert hit.score - hit.similarity == pytest.approx(logits[0, 1].item(), abs=1e-4)
@@ -217,7 +218,7 @@ def killed_while_encoding(where, videos):
 
     Catalog.put = put_or_die
     torch.set_num_threads(1)
-    VideoIndex.open(where, device="cpu").encode(videos, **QUIET)
+    VideoIndex.open(where, device="cpu").update(videos, searchable=False, **QUIET)
 
 
 def test_after_a_kill_the_rest_is_done(videos, tmp_path):
@@ -295,7 +296,7 @@ def test_why_says_what_each_frame_is_to_the_query(index):
     assert hit.start < found.times[0] < found.times[-1] < hit.end
     assert (found.frame_weights, found.patch_weights) == (None, None), "this model pools nothing by the text"
     with torch.inference_mode():
-        image = index.clip(hit)[:1]
+        image = index.clip(index.pictures(hit))[:1]
         alone = index.model.similarity(index.model.encode_text([QUERY]), index.model.encode_video(image)).item()
     assert found.similarity[0] == pytest.approx(alone, abs=1e-5)
 
@@ -315,3 +316,31 @@ def test_a_query_of_nothing_is_refused(index):
     for query, k, rerank in (("  ", 1, 1), ("a", 0, 1), ("a", 1, -1)):
         with pytest.raises(SearchError, match="expected a text, k from 1 on and rerank from 0 on"):
             index.search(query, k, rerank)
+
+
+def test_a_file_that_hangs_or_crashes_a_decoder_is_a_bad_one(videos, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(PLANTED))
+    (videos / "a.mp4.hangs").touch()
+    (videos / "below" / "c.mp4.crashes").touch()
+    index = VideoIndex.create(tmp_path / "index", device="cpu")
+    done = index.update(videos, workers=2, decode_timeout=1.5, progress=False)
+    assert [(file.path.name, file.reason.split(";")[0]) for file in done.bad] == [
+        ("a.mp4", "decoding it was stopped after 1.5 seconds"),
+        ("c.mp4", "the decoder crashed on it (SIGABRT)"),
+    ]
+    assert {hit.path.name for hit in index.search(QUERY)} == {"b.mp4", "long.mp4"}
+    (videos / "a.mp4.hangs").unlink()
+    assert index.update(workers=1, progress=False).unchanged == 4, "it is remembered as a bad one"
+    index.forget(videos / "a.mp4")
+    assert [path.name for path in index.update(**QUIET).added] == ["a.mp4"]
+    for seconds in (0.0, float("inf")):
+        with pytest.raises(SearchError, match="decode_timeout: expected more than 0 seconds"):
+            index.update(videos, decode_timeout=seconds)
+
+
+def test_an_update_that_takes_too_long_stops_and_goes_on_later(videos, tmp_path):
+    index = VideoIndex.create(tmp_path / "index", device="cpu")
+    with pytest.raises(SearchError, match="took too long, so it was stopped"):
+        index.update(videos, limit=1e-6, **QUIET)
+    assert list(index.token_folder.iterdir()) == []
+    assert len(index.update(videos, **QUIET).added) == 4

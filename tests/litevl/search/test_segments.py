@@ -5,7 +5,7 @@ from rendered_clips import render
 from litevl.data.video import with_reader
 from litevl.data.video_index import index_video
 from litevl.search import Segment, SegmentConfig
-from litevl.search.decoding import SegmentDataset, cut
+from litevl.search.decoding import Cutter, cut
 from litevl.search.segments import divided, duration_of, windows
 from litevl.search.shots import colours_of, cuts
 
@@ -63,11 +63,10 @@ def test_shots_of_a_file(tmp_path):
 
 def test_segments_hold_their_own_frames(tmp_path):
     path = render(tmp_path / "clip.mp4", frames=40)
-    dataset = SegmentDataset([path], SegmentConfig(seconds=0.8), 4, 32, "auto")
-    (piece,) = dataset.pieces(0)
+    (piece,) = Cutter(SegmentConfig(seconds=0.8), 4, 32, "auto").pieces([path], 0, 60.0)
     assert [part.end for part in piece.segments] == pytest.approx([0.8, 1.6])
-    whole = next(iter(SegmentDataset([path], SegmentConfig("whole"), 8, 32, "auto")))
-    assert (piece.frames.flatten(0, 1) == whole.frames[0]).all(), (
+    (whole,) = Cutter(SegmentConfig("whole"), 8, 32, "auto").pieces([path], 0, 60.0)
+    assert (piece.frames.reshape(whole.frames[0].shape) == whole.frames[0]).all(), (
         "the middles of eighths are those of fourths of halves"
     )
 

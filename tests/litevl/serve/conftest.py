@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from shape_films import SECONDS, VIDEOS, film
+from spoiled_decoding import PLANTED
 
 from litevl.adapters import LiteVLConfig, plug, save_adapters
 from litevl.blip import load_blip
@@ -38,14 +39,25 @@ def index(made, tmp_path) -> VideoIndex:
 
 @pytest.fixture(scope="session")
 def served(made, tmp_path_factory):
-    """The address of `litevl serve`, and its index's folder."""
+    """The address of `litevl serve`, whose decoder can be spoiled, and its index's folder."""
     where = shutil.copytree(made[1], tmp_path_factory.mktemp("server") / "index")
-    arguments = ["--index", str(where), "--port", "0", "--device", "cpu", "--max-upload-mb", "0.5"]
+    arguments = [
+        "--index",
+        str(where),
+        "--port",
+        "0",
+        "--device",
+        "cpu",
+        "--max-upload-mb",
+        "0.5",
+        "--decode-timeout",
+        "3",
+    ]
     server = subprocess.Popen(
         [sys.executable, "-m", "litevl", "serve", *arguments],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PLANTED)},
     )
     said = server.stdout.readline()
     assert said.startswith("open http://127.0.0.1:"), said

@@ -35,6 +35,34 @@ def search(page, text):
     page.keyboard.press("Enter")
 
 
+@pytest.fixture
+def spoiled(made):
+    """Makes FFmpeg hang or crash on a video of the server."""
+    videos, signs = made[0], []
+
+    def spoil(name, how):
+        signs.append(videos / f"{name}.{how}")
+        signs[-1].touch()
+
+    yield spoil
+    for sign in signs:
+        sign.unlink()
+        os.utime(sign.with_suffix(""))  # changed, so it is tried again at once
+
+
+def test_what_a_decoder_hangs_or_crashes_on_is_said_and_the_server_goes_on(page, served, spoiled):
+    spoiled("shapes.mp4", "hangs")
+    spoiled("old.avi", "crashes")
+    page.goto(served[0])
+    search(page, "a blue star")
+    page.wait_for_selector("#player .alert >> text=shapes.mp4 can't be played: decoding it was stopped after 3 seconds")
+    names = page.locator(".hit b").all_inner_texts()
+    page.locator(".hit").nth(names.index("old.avi")).click()
+    page.wait_for_selector("#player .alert >> text=the decoder crashed on it (SIGABRT)")
+    page.locator(".hit").nth(names.index(HOSTILE)).click()
+    page.wait_for_selector("#why .frames figure")
+
+
 def test_a_person_searches_plays_asks_and_adds(page, served, tmp_path):
     address, where = served
     asked, errors = [], []
@@ -71,6 +99,16 @@ def test_a_person_searches_plays_asks_and_adds(page, served, tmp_path):
     page.click("#captioning")
     page.wait_for_selector("#said li >> text=square")
 
+    page.fill("#after input", "0:05")
+    page.fill("#before input", "8")
+    search(page, "a shape")
+    page.wait_for_selector(".note >> text=The 1 best of 5 segments")
+    page.fill("#before input", "soon")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".note.alert >> text=expected a time within the video")
+    page.fill("#after input", "")
+    page.fill("#before input", "")
+
     search(page, "   ")
     page.wait_for_selector(".note.alert >> text=Say what to look for")
     assert page.locator(".hit").count() == 0
@@ -92,7 +130,8 @@ def test_a_person_searches_plays_asks_and_adds(page, served, tmp_path):
 
 
 def test_many_at_once_lose_nothing(served, tmp_path):
-    found = load.main(load.LoadConfig(clients=8, seconds=2.0, address=served[0], json=tmp_path / "figures.json"))
+    config = load.LoadConfig(clients=8, seconds=2.0, address=served[0], small=True, json=tmp_path / "figures.json")
+    found = load.main(config)
     assert found.lost == 0
     assert found.searches >= 8
     (row,) = json.loads((tmp_path / "figures.json").read_text())["rows"]

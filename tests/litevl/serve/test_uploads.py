@@ -1,13 +1,16 @@
-"""What is uploaded: names, limits, what is no video, and the process that reads it, killed and started again."""
+"""What is uploaded: names, limits of each and of all, what is no video, and what a decoder hangs or crashes on."""
 
 import os
-import signal
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from shape_films import film
+from spoiled_decoding import PLANTED
 
-from litevl.serve.uploads import ABANDONED, Uploads, safe_name
-from litevl.serve.worker import Worker
+from litevl.serve.config import ServeConfig
+from litevl.serve.uploads import ABANDONED, KEPT_FREE, Uploads, safe_name
 
 
 @pytest.mark.parametrize(
@@ -31,9 +34,7 @@ def test_names_are_names_and_nothing_else(given, expected):
 
 @pytest.fixture
 def uploads(index, tmp_path):
-    worker = Worker(index.folder, "cpu", timeout=60.0)
-    yield Uploads(tmp_path / "uploads", worker, 200_000)
-    worker.stop()
+    return Uploads(index, ServeConfig(tmp_path / "uploads", max_upload_mb=0.2, decode_timeout=1.5))
 
 
 def arrive(uploads, name, content, folder="hash"):
@@ -60,11 +61,23 @@ def test_what_is_refused_before_it_is_read(uploads, tmp_path):
     (taken,) = uploads.take([outside])
     assert taken.refused == "expected a file that was uploaded here"
     assert outside.exists(), "what did not arrive here is not touched"
-    assert uploads.worker._running is None, "nothing was read"
+    assert uploads.index.catalog.stamps(uploads.folder) == {}
 
 
-@pytest.mark.slow  # a process with a model in it is started, twice
-def test_videos_are_taken_in_by_a_process_that_may_hang_or_die(uploads, index, tmp_path):
+def test_all_together_have_a_limit_and_leave_room_on_the_disk(uploads, tmp_path, monkeypatch):
+    arrive(uploads, "half.mp4", bytes(60_000))
+    assert uploads.room() > 1e9
+    uploads.config = replace(uploads.config, max_total_gb=1e-4)
+    assert 20_000 < uploads.room() < 40_000
+    (taken,) = uploads.take([arrive(uploads, "rest.mp4", bytes(50_000))])
+    assert "there is no room for more uploads" in taken.refused
+    uploads.config = replace(uploads.config, max_total_gb=10.0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=KEPT_FREE - 1))
+    (taken,) = uploads.take([arrive(uploads, "rest.mp4", bytes(50_000))])
+    assert "there is no room for more uploads" in taken.refused
+
+
+def test_videos_are_taken_in_and_others_are_not(uploads, index, tmp_path):
     good = film(tmp_path / "good.mp4", [("star", "green")]).read_bytes()
     first, bad, cut, second = uploads.take(
         [
@@ -81,24 +94,31 @@ def test_videos_are_taken_in_by_a_process_that_may_hang_or_die(uploads, index, t
     assert kept == ["star-2.mp4", "star.mp4"]
     assert list(uploads.incoming.iterdir()) == []
     assert {hit.path.name for hit in index.search("a green star", k=2)} == set(kept)
+    assert index.catalog.bad() == []
 
-    hanging, _ = uploads.worker._running
-    os.kill(hanging.pid, signal.SIGSTOP)
-    uploads.worker.timeout = 0.5
+
+def test_what_a_decoder_hangs_or_crashes_on_is_refused(uploads, index, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(PLANTED))
+    good = film(tmp_path / "good.mp4", [("star", "green")]).read_bytes()
+    for name, said in (
+        ("hangs", "decoding it was stopped after 1.5 seconds"),
+        ("crashes", "the decoder crashed on it"),
+    ):
+        sign = uploads.folder / f"clip.mp4.{name}"
+        sign.touch()
+        (taken,) = uploads.take([arrive(uploads, "clip.mp4", good)])
+        assert said in taken.refused
+        sign.unlink()
+        assert list(uploads.folder.iterdir()) == [uploads.incoming]
+    assert index.update(uploads.folder, progress=False).unchanged == 0, "an empty folder of uploads is as it should be"
+    uploads.config = replace(uploads.config, timeout=1e-6)
     (taken,) = uploads.take([arrive(uploads, "clip.mp4", good)])
-    assert taken.refused.startswith("not done after 0.5 seconds")
-    assert not hanging.is_alive()
-    uploads.worker.timeout = 60.0
-    (taken,) = uploads.take([arrive(uploads, "clip.mp4", good + bytes(16))])
-    assert taken.refused is None
-    uploads.worker._running[0].kill()
-    (taken,) = uploads.take([arrive(uploads, "clip.mp4", good)])
-    assert "was killed" in taken.refused
-    assert not (uploads.folder / "clip-2.mp4").exists()
+    assert "took too long" in taken.refused
+    assert list(uploads.folder.iterdir()) == [uploads.incoming]
 
 
 def test_what_nobody_took_in_is_deleted_in_time(uploads):
     old, new = arrive(uploads, "old.mp4", b"1"), arrive(uploads, "new.mp4", b"2")
     os.utime(old, (0, old.stat().st_mtime - ABANDONED - 1))
-    Uploads(uploads.folder, uploads.worker, 1)
+    Uploads(uploads.index, uploads.config)
     assert (old.exists(), new.exists()) == (False, True)

@@ -1,0 +1,100 @@
+"""A process apart that decodes: what it gives, and what becomes of one that hangs, crashes or is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from spoiled_decoding import PLANTED, about, hang, leave, read_where_nothing_is, three_parts
+
+from litevl.data.fresh_process import END, FreshProcess
+from litevl.data.video import read_frames
+from litevl.data.video_index import VideoError
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="other systems have no alarms")
+PATH = Path("a.mp4")
+
+
+@pytest.fixture
+def apart():
+    made = FreshProcess(0.5, "or wait longer")
+    yield made
+    made.close()
+
+
+def test_calls_are_answered_by_one_other_process_without_torch(apart, tmp_path):
+    pid, threads, torch = apart(about, PATH)
+    assert (pid != os.getpid(), threads, torch) == (True, 1, False)
+    with pytest.raises(VideoError, match="no such file") as caught:
+        apart(read_frames, tmp_path / "no.mp4", 2)
+    assert caught.value.path == tmp_path / "no.mp4"
+    assert apart(about, PATH)[0] == pid
+
+
+def test_values_come_one_by_one_and_may_be_waited_for(apart):
+    here = Path(__file__).parent
+    apart.ask(Path.iterdir, here)
+    found = [apart.answer()]
+    time.sleep(0.7)  # longer than a value may take
+    while (value := apart.answer()) is not END:
+        found.append(value)
+    assert sorted(found) == sorted(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "message"),
+    [
+        (hang, r"decoding it was stopped after 0\.5 seconds; check the file, or wait longer"),
+        (read_where_nothing_is, r"the decoder crashed on it \(SIGSEGV\)"),
+        (leave, r"the decoder crashed on it \(exit status 3\)"),
+    ],
+)
+def test_one_that_hangs_or_crashes_is_named_and_the_next_call_is_answered(apart, spoiled, message):
+    with pytest.raises(VideoError, match=rf"^a\.mp4: {message}"):
+        apart(spoiled, PATH)
+    assert not apart.running
+    assert apart(three_parts, PATH, 0.01) == "done"
+
+
+def test_what_goes_on_may_take_longer(apart):
+    assert apart(three_parts, PATH, 0.3) == "done"
+    with pytest.raises(VideoError, match="stopped after"):
+        apart(three_parts, PATH, 0.7)
+
+
+def test_one_that_ends_between_two_calls_is_no_files_fault(apart):
+    pid, *_ = apart(about, PATH)
+    os.kill(pid, signal.SIGKILL)
+    apart._process.wait()
+    assert apart(about, PATH)[0] != pid
+
+
+def test_one_that_does_not_start_is_no_files_fault(apart, monkeypatch):
+    monkeypatch.setattr(sys, "path", ["/nowhere"])
+    with pytest.raises(RuntimeError, match=r"did not start \(exit status 1\)"):
+        apart(about, PATH)
+
+
+LEFT = """
+import sys
+from pathlib import Path
+from spoiled_decoding import about, hang
+from litevl.data.fresh_process import FreshProcess
+apart = FreshProcess(0.3, "")
+print(apart(about, Path("a.mp4"))[0], flush=True)
+apart(hang, Path("a.mp4"))
+"""
+
+
+def test_one_that_is_left_ends_though_it_hangs():
+    surroundings = {**os.environ, "PYTHONPATH": str(PLANTED.parent)}
+    program = [sys.executable, "-c", LEFT]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=surroundings) as left:
+        process = psutil.Process(int(left.stdout.readline()))
+        left.kill()
+    psutil.wait_procs([process], timeout=20)
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
