@@ -1,7 +1,8 @@
 """Searching the embedded corpus: an index of its test clips, measured as a retrieval system, and what it finds drawn.
 
-    python recipes/search_corpus.py --adapter runs/msrvtt_retrieval-...
-    python recipes/search_corpus.py --adapter runs/msrvtt_retrieval-... --picture recipes/pictures/search.png
+    python recipes/search_corpus.py --adapter runs/first
+    python recipes/search_corpus.py --adapter runs/first --picture recipes/pictures/search.png
+    python recipes/search_corpus.py --adapter runs/first --no-measure --page recipes/pictures/page.png
 
 The clips go through all that `litevl index` and `litevl search` do: decoded by workers, embeddings in the vector store,
 tokens on disk in float16, every caption a search. Beside it stands the recipes' own evaluation of the same model in the
@@ -9,6 +10,9 @@ same process, which knows nothing of an index; the columns are equal where the i
 is the frozen backbone, frame by frame. A minute on two idle cores.
 """
 
+import io
+import os
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +22,7 @@ from typing import Any
 import torch
 import tyro
 from accelerate import Accelerator
+from PIL import Image
 
 from litevl.data.retrieval import Gallery, RetrievalData, RetrievalDataConfig, load_retrieval_data
 from litevl.evaluation.report import rows_table, show
@@ -27,6 +32,7 @@ from litevl.search import IndexConfig, SegmentConfig, VideoIndex
 from litevl.search.contact_sheet import check_picture, contact_sheet
 from litevl.search.evaluation import evaluate
 from litevl.search.options import Precision
+from litevl.serve.beside import serving
 from litevl.tasks.saved import Source
 from litevl.training import preprocessing
 
@@ -55,6 +61,8 @@ class SearchConfig:
     """What to look for, for the picture."""
     picture: Path | None = None
     """Draw what is found into this file."""
+    page: Path | None = None
+    """Open the page of `litevl serve` in headless Chromium, search there, and draw it into this PNG file."""
     data: RetrievalDataConfig = field(default_factory=RetrievalDataConfig)
     """The data set; by default the embedded corpus as MSR-VTT."""
 
@@ -62,6 +70,7 @@ class SearchConfig:
 def main(config: SearchConfig) -> dict[str, Any]:
     """Indexes, searches and evaluates; the metrics of both ways."""
     check_picture(config.picture)
+    check_picture(config.page)
     data = load_retrieval_data(config.data, training=False)
     with TemporaryDirectory() as folder:
         settings = IndexConfig(
@@ -76,7 +85,36 @@ def main(config: SearchConfig) -> dict[str, Any]:
             hits = index.search(config.query, k=4, rerank=config.rerank)
             contact_sheet(index, config.query, hits).save(config.picture)
             print(config.picture)
+        if config.page is not None:
+            draw_page(index, config.query, config.page)
+            print(config.page)
     return result
+
+
+def draw_page(index: VideoIndex, query: str, path: Path) -> None:
+    """Draws the page as somebody sees it who searched.
+
+    Raises:
+        RuntimeError: there is no Chromium.
+    """
+    from playwright.sync_api import sync_playwright
+
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        raise RuntimeError("expected Chromium, found none; install it, or name it: CHROMIUM=/path/to/chrome")
+    with serving(index.folder) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1080, "height": 900})
+        page.goto(address)
+        page.fill("#query input", query)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#why figure")
+        page.wait_for_function("document.querySelector('#player video').currentTime > 1")
+        drawn = Image.open(io.BytesIO(page.screenshot(full_page=True)))
+        browser.close()
+    # Few colours make a small file, which a repository keeps.
+    drawn.convert("RGB").quantize(128).save(path, optimize=True)
 
 
 def measured(index: VideoIndex, data: RetrievalData, files: dict[str, Path], config: SearchConfig) -> dict[str, Any]:

@@ -172,5 +172,5 @@ def _encode(
             (update.changed if again else update.added).append(result.path)
             update.segments += len(segments)
             done += 1
-            bar.set_postfix_str(f"{done:,} of {len(todo):,} videos")
+            bar.set_postfix_str(f"{done:,} of {len(todo):,} videos", refresh=False)
         bar.update(bar.total - bar.n)

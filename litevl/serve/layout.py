@@ -67,13 +67,15 @@ def _lay_out(page: Page) -> Parts:
     found, place = gr.State(("", [])), gr.State(0)
     gr.HTML(f"<header><h1>litevl</h1><p>{escape(page.maker())}</p></header>")
     with gr.Row():
-        query = gr.Textbox(placeholder="a red square moves to the left", scale=8, elem_id="query", **line)
+        query = gr.Textbox(
+            placeholder="a red square moves to the left", scale=8, min_width=260, elem_id="query", **line
+        )
         go = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="go")
     with gr.Row(elem_id="within"):
-        gr.HTML("<p>within each video, from</p>")
+        gr.HTML("<p>in each video, from</p>")
         after = gr.Textbox(placeholder="0:00", min_width=70, elem_id="after", **line)
         gr.HTML("<p>to</p>")
-        before = gr.Textbox(placeholder="its end", min_width=70, elem_id="before", **line)
+        before = gr.Textbox(placeholder="end", min_width=70, elem_id="before", **line)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             listed, plain = gr.HTML(js_on_load=CHOOSE, elem_id="found"), gr.JSON(visible=False)
@@ -83,7 +85,7 @@ def _lay_out(page: Page) -> Parts:
                 why = gr.HTML(elem_id="why")
                 with gr.Row():
                     hint = "ask about it: which shape appears first?"
-                    question = gr.Textbox(placeholder=hint, scale=6, min_width=200, elem_id="question", **line)
+                    question = gr.Textbox(placeholder=hint, scale=6, min_width=280, elem_id="question", **line)
                     asking = gr.Button("Ask", scale=1, min_width=70, elem_id="asking")
                     captioning = gr.Button("Caption", scale=1, min_width=90, elem_id="captioning")
                 said = gr.HTML(elem_id="said")

@@ -10,7 +10,6 @@ before: a search that was lost, or another's, stops the benchmark with an error.
 
 import json
 import shlex
-import subprocess
 import sys
 import threading
 import time
@@ -30,6 +29,7 @@ import tyro
 from litevl.devices import find_device
 from litevl.evaluation.report import rows_markdown, rows_table, show, write_section
 from litevl.evaluation.stamp import describe_device
+from litevl.serve.beside import serving
 
 TITLE = "Searches at once"
 QUERIES = tuple(
@@ -98,7 +98,7 @@ def main(config: LoadConfig, command: str = "python recipes/benchmarks/load.py")
     Raises:
         RuntimeError: a search was lost.
     """
-    with serving(config) as address:
+    with asked_server(config) as address:
         expected, alone = answers_alone(address, config.queries)
         took, lost, seconds = ask_at_once(config, address, expected)
     if not took:
@@ -189,7 +189,7 @@ def search(http: httpx.Client, address: str, query: str) -> list[int]:
 
 
 @contextmanager
-def serving(config: LoadConfig) -> Iterator[str]:
+def asked_server(config: LoadConfig) -> Iterator[str]:
     """The address of the server that is asked: one that runs already, or one of its own."""
     if config.address is not None:
         yield config.address
@@ -203,17 +203,8 @@ def serving(config: LoadConfig) -> Iterator[str]:
         files = [data.folder.resolve(video.key) for video in data.splits["test"]][: config.videos]
         settings = IndexConfig(Source(adapter=config.adapter), SegmentConfig("whole"))
         VideoIndex.create(Path(folder) / "index", settings, config.on).update(*files)
-        command = ["-m", "litevl", "serve", "--index", f"{folder}/index", "--port", "0", "--device", str(config.on)]
-        server = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            said = server.stdout.readline()
-            if not said.startswith("open "):
-                raise RuntimeError(f"the server did not start: {said!r}")
-            yield said.split()[1]
-        finally:
-            server.terminate()
-            server.wait()
+        with serving(Path(folder) / "index", "--device", str(config.on)) as address:
+            yield address
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """Videos of shapes, an index of them by a model that pools by the text, and a server of it."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ from spoiled_decoding import PLANTED
 from litevl.adapters import LiteVLConfig, plug, save_adapters
 from litevl.blip import load_blip
 from litevl.search import IndexConfig, SegmentConfig, VideoIndex
+from litevl.serve.beside import serving
 from litevl.tasks.saved import Source
 
 
@@ -41,27 +39,7 @@ def index(made, tmp_path) -> VideoIndex:
 def served(made, tmp_path_factory):
     """The address of `litevl serve`, whose decoder can be spoiled, and its index's folder."""
     where = shutil.copytree(made[1], tmp_path_factory.mktemp("server") / "index")
-    arguments = [
-        "--index",
-        str(where),
-        "--port",
-        "0",
-        "--device",
-        "cpu",
-        "--max-upload-mb",
-        "0.5",
-        "--decode-timeout",
-        "3",
-    ]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "litevl", "serve", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PLANTED)},
-    )
-    said = server.stdout.readline()
-    assert said.startswith("open http://127.0.0.1:"), said
-    yield said.split()[1], where
-    server.terminate()
-    assert server.wait(30) is not None
-    server.stdout.close()
+    options = ("--device", "cpu", "--max-upload-mb", "0.5", "--decode-timeout", "3")
+    with serving(where, *options, environment={"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PLANTED)}) as address:
+        assert address.startswith("http://127.0.0.1:")
+        yield address, where

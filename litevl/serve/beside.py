@@ -1,0 +1,33 @@
+"""`litevl serve` in a process beside this one, for programs that look at the page or load it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def serving(index: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Serves an index at a free port, and gives the address.
+
+    Args:
+        index: the index's folder.
+        options: more of `litevl serve`.
+        environment: variables of that process, beside those of this one.
+
+    Raises:
+        RuntimeError: the server does not start; standard error says why.
+    """
+    command = [sys.executable, "-m", "litevl", "serve", "--index", str(index), "--port", "0", *options]
+    surroundings = {**os.environ, **(environment or {})}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=surroundings) as server:
+        try:
+            assert server.stdout is not None
+            said = server.stdout.readline()
+            if not said.startswith("open "):
+                raise RuntimeError(f"the server did not start: {said!r}")
+            yield said.split()[1]
+        finally:
+            server.terminate()
