@@ -3,10 +3,13 @@
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import faults
 import pytest
 import torch
 from rendered_clips import render
@@ -197,13 +200,34 @@ def test_other_settings_are_refused(index):
         VideoIndex.open(index.folder)
 
 
-def test_two_do_not_update_at_once_and_others_search_meanwhile(index):
-    other = VideoIndex.open(index.folder, device="cpu")
-    with index._writing():
-        with pytest.raises(SearchError, match="another process is updating it"):
-            other.update(**QUIET)
-        assert len(other.search(QUERY)) == 4
-    assert other.update(**QUIET).unchanged == 4
+def held_while_encoding(where, videos, reached, go_on):
+    """Encodes, and waits as soon as the first video is about to be put away."""
+    put = Catalog.put
+
+    def wait_and_put(self, *values):
+        reached.set()
+        assert go_on.wait(60)
+        put(self, *values)
+
+    Catalog.put = wait_and_put
+    torch.set_num_threads(1)
+    VideoIndex.open(where, device="cpu").update(videos, searchable=False, **QUIET)
+
+
+def test_two_do_not_update_at_once_and_others_search_meanwhile(index, videos):
+    context = multiprocessing.get_context("fork")
+    reached, go_on = context.Event(), context.Event()
+    process = context.Process(target=held_while_encoding, args=(index.folder, videos, reached, go_on))
+    process.start()
+    assert reached.wait(60)
+    with pytest.raises(SearchError, match="another process is updating it"):
+        index.update(videos, **QUIET)
+    assert len(index.search(QUERY)) == 4
+    go_on.set()
+    process.join(60)
+    assert process.exitcode == 0
+    assert index.update(videos, **QUIET).unchanged == 4
+    assert len(index.search(QUERY)) == 8
 
 
 def killed_while_encoding(where, videos):
@@ -263,6 +287,32 @@ def test_a_full_disk_leaves_what_was_there(index, videos, monkeypatch):
     assert index.search(QUERY) == before
     index.update(videos, **QUIET)
     assert (index.catalog.counts()[0], len(index.search(QUERY))) == (8, 8)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 3 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount a small disk here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_leaves_what_was_there(small_disk, videos):
+    index = VideoIndex.create(small_disk / "index", device="cpu")
+    index.update(videos / "below", **QUIET)
+    before = index.search(QUERY)
+    faults.fill(str(small_disk / "others"))
+    with pytest.raises(SearchError, match=r"can't be written .*can be searched, and the next run goes on"):
+        index.update(videos, **QUIET)
+    assert VideoIndex.open(index.folder, device="cpu").search(QUERY) == before
+    (small_disk / "others").unlink()
+    index.update(videos, **QUIET)
+    assert (index.catalog.counts()[0], len(index.search(QUERY))) == (4, 4)
+    assert {path.name for path in index.token_folder.iterdir()} == index.catalog.token_files()
 
 
 class Small:
