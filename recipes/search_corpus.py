@@ -106,6 +106,7 @@ def draw_page(index: VideoIndex, query: str, path: Path) -> None:
     with serving(index.folder) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1080, "height": 900})
+        page.set_default_timeout(120_000)
         page.goto(address)
         page.fill("#query input", query)
         page.keyboard.press("Enter")

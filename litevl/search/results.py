@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from .why import Explanation
@@ -64,9 +66,9 @@ def seconds_of(time: str) -> float:
     return sum(part * 60**power for power, part in enumerate(reversed(parts)))
 
 
-def hits_table(query: str, hits: Sequence[Hit]) -> Table:
+def hits_table(query: str, hits: Sequence[Hit]) -> Group:
     """Hits as a table, files named from the folder that they share."""
-    table = Table(title=f"“{query}”", title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
     table.add_column("", justify="right")
     for name in ("score", "match", "similar"):
         table.add_column(name, justify="right")
@@ -79,20 +81,19 @@ def hits_table(query: str, hits: Sequence[Hit]) -> Table:
         time = f"{clock(hit.start, digits)}-{clock(hit.end, digits)}"
         name = os.path.relpath(hit.path, shared)
         table.add_row(str(place), f"{hit.score:.3f}", match, f"{hit.similarity:.3f}", time, name)
-    table.caption, table.caption_justify = (f"files in {shared}", "left") if hits else ("nothing found", "left")
-    return table
+    # Beside the table, whose own title and caption are no wider than it is.
+    return Group(Text(f"“{query}”"), table, Text(f"files in {shared}" if hits else "nothing found"))
 
 
-def why_table(explanation: "Explanation") -> Table:
+def why_table(explanation: "Explanation") -> Group:
     """What a query makes of each frame of a segment, as a table."""
-    title = f"why {explanation.hit.path.name}, frame by frame"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
     for name in ("time", "similar", *([] if explanation.frame_weights is None else ["weight"])):
         table.add_column(name, justify="right")
     weights = explanation.frame_weights or [None] * len(explanation.times)
     for time, similar, weight in zip(explanation.times, explanation.similarity, weights, strict=True):
         table.add_row(clock(time, 1), f"{similar:.3f}", *([] if weight is None else [f"{weight:.2f}"]))
-    return table
+    return Group(Text(f"why {explanation.hit.path.name}, frame by frame"), table)
 
 
 def shared_folder(paths: Sequence[Path]) -> Path:
