@@ -1,8 +1,8 @@
 """A process beside this one that decodes for it: it may hang or crash, and this one goes on and names the file.
 
 `Apart` does so by a fork. A program with threads, a GPU or open tables does not outlive a fork, so here a fresh Python
-is started, which imports no torch and is there in half a second. How long a step may take is the system's to keep, by an
-alarm that no C code holds off; it rings too where this process is gone.
+is started, which imports no torch and is there in half a second. How long a step may take is the system's to keep, by
+an alarm that no C code holds off; it rings too where this process is gone.
 """
 
 import signal
