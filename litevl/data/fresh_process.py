@@ -1,6 +1,6 @@
 """A process beside this one that decodes for it: it may hang or crash, and this one goes on and names the file.
 
-`Apart` does so by a fork. A program with threads, a GPU or open tables does not outlive a fork, so here a fresh Python
+`Forked` does so by a fork. A program with threads, a GPU or open tables does not outlive a fork, so here a fresh Python
 is started, which imports no torch and is there in half a second. How long a step may take is the system's to keep, by
 an alarm that no C code holds off; it rings too where this process is gone.
 """
@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from litevl.data.cores import decode_on_one_thread
+from litevl.data import cores
 from litevl.data.video_index import VideoError
 
 Call = Callable[..., Any]
@@ -143,7 +143,7 @@ def work(number: int, seconds: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other's to hear
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     _limit = seconds
-    decode_on_one_thread()
+    cores.SHARED = True
     with Connection(number) as pipe:
         try:
             pipe.send((READY, None))
