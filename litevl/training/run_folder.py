@@ -163,7 +163,7 @@ def from_json(kind: type[Config], stored: Any) -> Config:
 
 
 def describe_changes(before: Any, after: Any, name: str = "") -> list[str]:
-    """Lines such as ``evaluation.k: 128 -> 16`` for every value that differs; numbers equal to 1e-6 do not."""
+    """Lines such as ``evaluation.k: 128 -> 16`` for every value that differs; a last digit does not."""
     before, after = to_json(before), to_json(after)
     if isinstance(before, dict) and isinstance(after, dict):
         keys = [*before, *(key for key in after if key not in before)]
@@ -172,7 +172,7 @@ def describe_changes(before: Any, after: Any, name: str = "") -> list[str]:
             for key in keys
             for line in describe_changes(before.get(key), after.get(key), f"{name}.{key}" if name else key)
         ]
-    if isinstance(before, float) and isinstance(after, float) and abs(before - after) < 1e-6:
+    if isinstance(before, float) and isinstance(after, float) and math.isclose(before, after, rel_tol=1e-6):
         return []
     return [] if before == after else [f"{name}: {before} -> {after}"]
 

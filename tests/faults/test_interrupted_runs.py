@@ -126,12 +126,27 @@ class TestToldToStop:
 
 
 class TestSeveralProcesses:
-    @pytest.mark.parametrize("step", [2, 6])
-    def test_one_is_killed(self, run, uninterrupted, tmp_path, step):
-        ended = run(faults.in_step(step, faults.kill), EACH_STEP, processes=2, at=1)
-        assert ended.codes == [1, -signal.SIGKILL], ended.said
-        assert ended.error.startswith("error: process 0 of 2 lost another one, which has ended"), ended.said
-        assert f"--resume --output-dir {tmp_path / 'run'}" in ended.error
+    @pytest.mark.parametrize(
+        ("fault", "at"),
+        [
+            (faults.in_step(6, faults.kill), 1),
+            (faults.half_way_through_the_state(3, faults.kill), 0),
+            (faults.in_evaluation(1, faults.kill), 0),
+        ],
+        ids=["in a step", "the one that saves, while saving", "in an evaluation"],
+    )
+    def test_one_is_killed(self, run, uninterrupted, tmp_path, fault, at):
+        ended = run(fault, EACH_STEP, processes=2, at=at)
+        other = 1 - at
+        assert (ended.codes[at], ended.codes[other]) == (-signal.SIGKILL, 1), ended.said
+        error = ended.said[other].strip().splitlines()[-1]
+        assert error.startswith(f"error: process {other} of 2 lost another one, which has ended"), ended.said
+        assert f"--resume --output-dir {tmp_path / 'run'}" in error
+        goes_on(run, tmp_path / "run", uninterrupted(2), processes=2)
+
+    def test_both_are_killed(self, run, uninterrupted, tmp_path):
+        ended = run(faults.in_step(3, faults.kill), EACH_STEP, processes=2, at=None)
+        assert ended.codes == [-signal.SIGKILL, -signal.SIGKILL]
         goes_on(run, tmp_path / "run", uninterrupted(2), processes=2)
 
     @pytest.mark.parametrize("at", [0, 1])

@@ -48,7 +48,7 @@ def test_every_planted_defect_of_videos_and_splits_is_found(copy, capsys):
     shutil.copy(videos / f"{leaked}.mp4", videos / f"{doubled}.mp4")
     (videos / "unused.mp4").write_bytes((videos / f"{copied}.mp4").read_bytes())
     with (own / "train.csv").open("a", encoding="utf-8") as file:
-        file.write(f"unused.mp4,{train[-1][1]}\n")
+        file.write(f"unused.mp4,{train[-1][1]}\n{','.join(train[-1])}\n")
         file.write(f"video99999.mp4,{'a red circle ' * 40}\n")
     shutil.copy(videos / f"{tested[1]}.mp4", videos / "nobodys.mp4")
     code, found = report(capsys, own, videos=videos, dataset="own")
@@ -60,7 +60,8 @@ def test_every_planted_defect_of_videos_and_splits_is_found(copy, capsys):
     assert [(item["train"], item["test"], item["how"]) for item in found["leak"]] == [(leaked, doubled, "by content")]
     assert [item["video_ids"] for item in found["duplicate_content"]] == [[copied, "unused"]]
     assert any("nobodys.mp4" in json.dumps(item) for item in found["unused"])
-    assert {"too_long", "repeated"} & set(found) or any("long" in kind for kind in found), set(found)
+    assert [item["text"] for item in found["duplicate_text"]] == [train[-1][1].strip('"')]
+    assert [item["video_id"] for item in found["long_text"]] == ["video99999"]
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def start(
     *,
     processes: int = 1,
     output: Path,
-    at: int = 0,
+    at: int | None = 0,
     **environment: str,
 ) -> Started:
     """Starts a recipe.
@@ -97,7 +97,7 @@ def start(
         fault: what befalls it.
         processes: how many; several find each other as those that torchrun starts.
         output: file for what is printed; further processes add their number.
-        at: the process that the fault befalls.
+        at: the process that the fault befalls; None for each.
         environment: variables to set.
     """
     work = partial(_run, recipe, [str(word) for word in words])
@@ -115,7 +115,7 @@ def _start(
     fault: Fault | None,
     processes: int,
     output: Path,
-    at: int,
+    at: int | None,
     environment: dict[str, str],
 ) -> Started:
     common = dict(environment)
@@ -125,7 +125,7 @@ def _start(
     for number in range(processes):
         own = {"RANK": str(number), "LOCAL_RANK": str(number)} if processes > 1 else {}
         path = output.with_name(f"{output.name}.{number}")
-        befalls = fault if number == at else None
+        befalls = fault if at in (number, None) else None
         process = context().Process(target=_work, args=(work, befalls, common | own, path))
         process.start()
         started.processes.append(process)
