@@ -36,7 +36,7 @@ def main(config: Config, command: str = "python recipes/benchmarks/rerank.py") -
     """Measures, and prints the table."""
     model = model_of(config)
     text, pixels = captions(model, TEXTS), torch.randn(1, FRAMES, 3, model.image_size, model.image_size)
-    rows = []
+    rows, exact = [], torch.empty(0)
     for precision in (torch.float32, torch.bfloat16):
         with torch.inference_mode(), torch.autocast(config.on.type, precision, enabled=precision != torch.float32):
             video = model.encode_video(pixels.to(config.on))
@@ -45,13 +45,18 @@ def main(config: Config, command: str = "python recipes/benchmarks/rerank.py") -
             by_video = lambda video=video: model.match_video(text, video)  # noqa: E731
             by_pair = lambda few=few, repeated=repeated: model.match_pairs(few, repeated)  # noqa: E731
             name = str(precision).removeprefix("torch.")
-            require_equal(f"scores, {name}", by_video()[:PAIRS], by_pair(), 1e-4 if name == "float32" else 5e-3)
+            loop = by_pair().float()
+            exact = loop if name == "float32" else exact
+            # In bfloat16 both round: ours may be twice as far from the scores of float32 as the loop is.
+            tolerance = 1e-4 if name == "float32" else 2 * float((loop - exact).abs().max())
+            require_equal(f"scores, {name}", by_video()[:PAIRS], exact, tolerance)
             works = {f"match_video, {name}": by_video, f"BLIP's loop, {name}": by_pair}
             ours, theirs = works
             rows += measure(config, works, theirs, units={ours: TEXTS, theirs: PAIRS}, reach={ours: 0.08})
     said = (
         f"Per pair; {FRAMES} frames of {model.image_size} px, pooled rows on, {TEXTS} captions of the lengths of "
-        f"1k-A, against {PAIRS} padded to {LONGEST} tokens; scores equal to 1e-4 in float32."
+        f"1k-A, against {PAIRS} padded to {LONGEST} tokens; scores equal to 1e-4 in float32, in bfloat16 no more "
+        "than twice as far from those as BLIP's loop."
     )
     report(TITLE, rows, config, command, said)
     return rows
