@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from small_blip import WORDS, make_blip
 
 torch.set_num_threads(1)
+settings.register_profile("litevl", deadline=None)  # on a busy machine an example may take any time
+settings.load_profile("litevl")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
