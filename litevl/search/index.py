@@ -85,20 +85,21 @@ class VideoIndex:
         Raises:
             SearchError: it was made with other settings, or by another model.
         """
-        folder, about = Path(folder), record.read(Path(folder))
-        config = None if config is None else config.absolute()
+        folder, model = Path(folder), None
+        about, config = record.read(folder), None if config is None else config.absolute()
         if about is None:
             config = config or IndexConfig().absolute()
             model = load_retrieval(config.source, find_device(device))
-            return cls(folder, record.write(folder, config, record.describe(model, config)), config, model, device)
+            # Another process may have been faster: its record counts, and this one's settings are held to it.
+            about = record.write(folder, config, record.describe(model, config))
         if config is None or config == about.config:
-            return cls(folder, about, about.config, None, device)
+            return cls(folder, about, about.config, model, device)
         if changes := describe_changes(replace(about.config, source=config.source), config):
             raise SearchError(
                 f"{folder}: was made with other settings ({'; '.join(changes)}); leave them out, or name another index"
             )
-        found = cls(folder, about, config, load_retrieval(config.source, find_device(device)), device)
-        record.put(folder, replace(about, config=config))
+        found = cls(folder, about, config, model or load_retrieval(config.source, find_device(device)), device)
+        found.record = record.remember(folder, about, config)
         return found
 
     @classmethod

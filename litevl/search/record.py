@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import dacite
 import torch
+from filelock import FileLock
 
 from litevl.adapters.aside import file_aside
 from litevl.adapters.choices import check_choices
@@ -134,14 +135,32 @@ def read(folder: Path) -> Record | None:
 
 
 def write(folder: Path, config: IndexConfig, maker: Maker) -> Record:
-    """Makes the record of a new index."""
-    record = Record(FORMAT, uuid.uuid4().hex[:12], config, maker)
+    """The record of a new index; that of another process, if it made one here meanwhile."""
     folder.mkdir(parents=True, exist_ok=True)
-    put(folder, record)
-    return record
+    with _alone(folder):
+        found = read(folder)
+        return found or _put(folder, Record(FORMAT, uuid.uuid4().hex[:12], config, maker))
 
 
-def put(folder: Path, record: Record) -> None:
-    """Writes a record in place of an earlier one."""
+def remember(folder: Path, record: Record, config: IndexConfig) -> Record:
+    """Puts another place of the same model into the record of an index.
+
+    Raises:
+        SearchError: another index was made in its place meanwhile.
+    """
+    with _alone(folder):
+        found = read(folder)
+        if found is None or (found.id, found.maker) != (record.id, record.maker):
+            raise SearchError(f"{folder}: another process has removed or replaced the index; run this again")
+        return _put(folder, replace(found, config=config))
+
+
+def _alone(folder: Path) -> FileLock:
+    """Within it no other process writes the record. Not the lock of an update, which takes hours, this a moment."""
+    return FileLock(folder / f"{NAME}.lock")
+
+
+def _put(folder: Path, record: Record) -> Record:
     with file_aside(folder / NAME) as aside:
         aside.write_text(json.dumps(asdict(record), indent=2, default=str) + "\n", encoding="utf-8")
+    return record

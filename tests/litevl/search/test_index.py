@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from litevl.adapters import LiteVLConfig, plug, save_adapters
 from litevl.blip import load_blip
 from litevl.data.video import VideoError
 from litevl.evilm.files import EMBEDDED
-from litevl.search import IndexConfig, SearchError, SegmentConfig, VideoIndex
+from litevl.search import IndexConfig, SearchError, SegmentConfig, VideoIndex, record
 from litevl.search import index as index_module
 from litevl.search.catalog import Catalog
 from litevl.search.tokens import TokenWriter
@@ -198,6 +200,38 @@ def test_other_settings_are_refused(index):
     (index.folder / "index.json").write_text("{")
     with pytest.raises(SearchError, match="not the record of an index"):
         VideoIndex.open(index.folder)
+
+
+@pytest.mark.parametrize("frames", [8, 4])
+def test_two_that_make_an_index_at_once_make_one(tmp_path, monkeypatch, frames):
+    both, one, load = threading.Barrier(2), threading.Lock(), index_module.load_retrieval
+
+    def load_when_both_have_looked(source, device):
+        both.wait(60)
+        with one:
+            return load(source, device)
+
+    def create(number):
+        try:
+            return VideoIndex.create(tmp_path / "index", IndexConfig(num_frames=number), "cpu")
+        except SearchError as error:
+            return error
+
+    monkeypatch.setattr(index_module, "load_retrieval", load_when_both_have_looked)
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(create, (8, frames)))
+    good = [each for each in made if isinstance(each, VideoIndex)]
+    assert {each.record for each in good} == {VideoIndex.open(tmp_path / "index", device="cpu").record}
+    refused = [str(each) for each in made if each not in good]
+    assert [" was made with other settings (num_frames: " in said for said in refused] == [True] * (frames != 8)
+
+
+def test_a_model_that_moved_is_not_remembered_by_another_index(index):
+    (index.folder / "index.json").unlink()
+    there = record.write(index.folder, index.config, index.record.maker)
+    with pytest.raises(SearchError, match="another process has removed or replaced the index; run this again"):
+        record.remember(index.folder, index.record, index.config)
+    assert record.read(index.folder) == there
 
 
 def held_while_encoding(where, videos, reached, go_on):
