@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from litevl.data.annotations import VIDEO_EXTENSIONS
+from litevl.data.video_key import is_text
 
 END = 1 << 16
 """Bytes at each end of a file that its mark is of: headers and indexes lie there, and no two videos share them."""
@@ -58,6 +59,11 @@ def videos_below(folder: Path) -> list[Path]:
         # A link that leads nowhere stays: it is named as a bad file.
         found += [path for path in named if path.is_file() or not path.exists()]
     return sorted(found)
+
+
+def unwritable(path: Path) -> str | None:
+    """A path whose bytes are no UTF-8, which neither a catalog nor JSON holds, in an escaped spelling; else None."""
+    return None if is_text(str(path)) else os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -14,10 +14,11 @@ from litevl.data.video_index import VideoError
 from .catalog import BadFile, Catalog
 from .encoding import EncodedVideo, Progress
 from .errors import SearchError
-from .folder import Changes, compare, videos_below
+from .folder import Changes, compare, unwritable, videos_below
 from .options import OnBad
 
 Encode = Callable[[Sequence[Path]], Iterable[EncodedVideo | BadFile | Progress]]
+NO_TEXT = "expected a name in UTF-8, got other bytes; rename it"
 
 
 @dataclass
@@ -82,13 +83,18 @@ def bring_up_to_date(
     if not places:
         raise SearchError("nothing to index: name a folder of videos")
     todo: dict[Path, Changes] = {}
+    nameless: dict[Path, BadFile] = {}
     for place in places:
-        changes = _look(catalog, place)
+        changes, unnamed = _look(catalog, place)
+        nameless |= {bad.path: bad for bad in unnamed}
         _settle(catalog, place, changes, update)
         todo |= dict.fromkeys(changes.added, changes)
+    for bad in nameless.values():
+        if on_bad == "error":
+            raise _refused(bad)
     _encode(catalog, todo, encode, on_bad, update, began + limit, progress)
     below = [bad for bad in catalog.bad() if any(place in (bad.path, *bad.path.parents) for place in places)]
-    update.bad, update.seconds = below, time.perf_counter() - began
+    update.bad, update.seconds = [*below, *nameless.values()], time.perf_counter() - began
     return update
 
 
@@ -110,7 +116,10 @@ def forget(catalog: Catalog, places: Sequence[Path]) -> int:
     return number
 
 
-def _look(catalog: Catalog, place: Path) -> Changes:
+def _look(catalog: Catalog, place: Path) -> tuple[Changes, list[BadFile]]:
+    """What has become of a folder, and the files in it that can't be told apart by a name."""
+    if (spelled := unwritable(place)) is not None:
+        raise SearchError(f"{spelled}: {NO_TEXT}")
     known = catalog.stamps(place)
     try:
         there = videos_below(place)
@@ -119,10 +128,17 @@ def _look(catalog: Catalog, place: Path) -> Changes:
             held = "" if not known else f"; it held {len(known)} videos: if they are gone for good, --forget it"
             raise SearchError(f"{error}{held}") from error
         there = []
-    if not there and place not in known and (known or place not in catalog.folders()):
+    spelled_out = {path: unwritable(path) for path in there}
+    unnamed = [BadFile(Path(spelled), NO_TEXT) for spelled in spelled_out.values() if spelled is not None]
+    there = [path for path, spelled in spelled_out.items() if spelled is None]
+    if not there and not unnamed and place not in known and (known or place not in catalog.folders()):
         gone = f"it held {len(known)} when it was indexed: is its disk mounted? If they are gone for good, --forget it"
         raise SearchError(f"{place}: expected videos below it, found none; {gone if known else 'name another folder'}")
-    return compare(there, known)
+    return compare(there, known), unnamed
+
+
+def _refused(bad: BadFile) -> VideoError:
+    return VideoError(bad.path, f"{bad.reason}; --on-bad-video skip goes on without such files")
 
 
 def _settle(catalog: Catalog, place: Path, changes: Changes, update: Update) -> None:
@@ -163,7 +179,7 @@ def _encode(
             stamp = changes.stamps[result.path]
             if isinstance(result, BadFile):
                 if on_bad == "error":
-                    raise VideoError(result.path, f"{result.reason}; --on-bad-video skip goes on without such files")
+                    raise _refused(result)
                 bar.write(f"left out: {result.path}: {result.reason}", file=sys.stderr)
                 catalog.put_bad(result.path, stamp, result.reason)
                 continue

@@ -1,11 +1,13 @@
 """An index through what happens to it: folders that change, other models, other processes, kills and full disks."""
 
 import errno
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -114,6 +116,27 @@ def test_bad_files_are_named_and_skipped_or_refused(videos, tmp_path):
     assert (again.unchanged, [file.path.name for file in again.bad]) == (5, ["bad.mp4"])
     render(videos / "bad.mp4", frames=10)
     assert ([path.name for path in index.update(**QUIET).changed], index.catalog.bad()) == (["bad.mp4"], [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_a_name_that_is_no_utf8_is_a_bad_file(videos, tmp_path):
+    named = os.fsencode(videos) + b"/caf\xe9.mp4"
+    os.rename(videos / "a.mp4", named)
+    index = VideoIndex.create(tmp_path / "index", device="cpu")
+    with pytest.raises(VideoError, match=r"caf\\xe9\.mp4: expected a name in UTF-8.*--on-bad-video skip"):
+        index.update(videos, on_bad="error", **QUIET)
+    first, again = index.update(videos, **QUIET), index.update(**QUIET)
+    assert (len(first.added), again.unchanged) == (3, 3)
+    for done in (first, again):
+        assert [file.path for file in done.bad] == [videos / r"caf\xe9.mp4"]
+        assert "caf" in json.dumps(done.to_json(), ensure_ascii=False).encode().decode()
+    os.rename(named, videos / "café.mp4")
+    done = index.update(**QUIET)
+    assert ([path.name for path in done.added], done.bad) == (["café.mp4"], [])
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xe9")
+    shutil.copytree(videos, folder)
+    with pytest.raises(SearchError, match=r"\\xe9: expected a name in UTF-8, got other bytes; rename it"):
+        index.update(folder, **QUIET)
 
 
 def test_a_folder_without_videos_is_no_reason_to_forget_them(videos, index, made):
