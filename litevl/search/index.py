@@ -249,7 +249,7 @@ class VideoIndex:
         after: float | None = None,
         before: float | None = None,
     ) -> list[Hit]:
-        """The segments that fit a text best, the best first.
+        """The segments that fit a text best, the best first; behind those that are matched those that can't be read.
 
         Args:
             query: what to look for.
@@ -260,7 +260,6 @@ class VideoIndex:
 
         Raises:
             SearchError: the index is of another model, or an empty query.
-            VideoError: no tokens were kept, and a candidate can't be read again.
         """
         if not query.strip() or k < 1 or rerank < 0:
             raise SearchError(f"expected a text, k from 1 on and rerank from 0 on; got {query!r}, {k} and {rerank}")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from litevl.data.video_index import VideoError
 from litevl.models.features import TextFeatures, VideoFeatures
 
+from .catalog import Entry
 from .results import Hit
 from .tokens import read_tokens
 
@@ -25,28 +27,36 @@ logger = logging.getLogger(__name__)
 def rerank_hits(index: "VideoIndex", text: TextFeatures, hits: Sequence[Hit]) -> list[Hit]:
     """Hits with their matching logit added to their similarity, as `litevl.evaluation` re-ranks; the best first.
 
-    Raises:
-        VideoError: no tokens were kept, and a video can't be read again.
+    One whose video would have to be read again, and can't be, is not matched: it stands behind those that are, and a
+    warning names it.
     """
     matched: list[Hit] = []
+    left: list[Hit] = []
     for start in range(0, len(hits), AT_ONCE):
         some = hits[start : start + AT_ONCE]
-        logits = index.model.match_text(text, features_of(index, some)).float().cpu()
+        entries = index.catalog.entries([hit.id for hit in some])
+        features = {hit: _features_of(index, hit, entries.get(hit.id)) for hit in some}
+        there = {hit: found for hit, found in features.items() if found is not None}
+        left += [hit for hit in features if hit not in there]
+        if not there:
+            continue
+        logits = index.model.match_text(text, VideoFeatures.cat(list(there.values()))).float().cpu()
         probabilities = logits.softmax(dim=-1)[:, 1].tolist()
-        for hit, logit, probability in zip(some, logits[:, 1].tolist(), probabilities, strict=True):
+        for hit, logit, probability in zip(there, logits[:, 1].tolist(), probabilities, strict=True):
             matched.append(replace(hit, score=logit + hit.similarity, match=probability))
-    return sorted(matched, key=lambda hit: hit.score, reverse=True)
+    return [*sorted(matched, key=lambda hit: hit.score, reverse=True), *left]
 
 
-def features_of(index: "VideoIndex", hits: Sequence[Hit]) -> VideoFeatures:
-    """What the model makes of segments: their tokens from disk, or made again where none were kept."""
-    entries = index.catalog.entries([hit.id for hit in hits])
-    parts = []
-    for hit in hits:
-        entry = entries.get(hit.id)
-        kept = None if entry is None or entry.tokens is None else _kept(index, entry.tokens, entry.number)
-        parts.append(index.model.encode_video(index.clip(index.pictures(hit))[None]) if kept is None else kept)
-    return VideoFeatures.cat(parts)
+def _features_of(index: "VideoIndex", hit: Hit, entry: Entry | None) -> VideoFeatures | None:
+    """What the model makes of a segment: its tokens from disk, or made again where none were kept; None if it can't."""
+    kept = None if entry is None or entry.tokens is None else _kept(index, entry.tokens, entry.number)
+    if kept is not None:
+        return kept
+    try:
+        return index.model.encode_video(index.clip(index.pictures(hit))[None])
+    except VideoError as error:
+        logger.warning("%s; it is not matched with the query, and listed by its similarity", error)
+        return None
 
 
 def _kept(index: "VideoIndex", name: str, number: int) -> VideoFeatures | None:

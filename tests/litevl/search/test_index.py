@@ -395,6 +395,23 @@ def test_damaged_tokens_are_made_again(index, caplog):
     assert "is encoded again" in caplog.text
 
 
+@pytest.mark.parametrize("gone", [1, 4])
+def test_a_candidate_that_can_not_be_read_is_not_matched(videos, tmp_path, caplog, gone):
+    index = VideoIndex.create(tmp_path / "index", IndexConfig(tokens="none"), "cpu")
+    index.update(videos, **QUIET)
+    expected = index.search(QUERY, rerank=3)
+    lost = [hit for hit in index.search(QUERY, rerank=0) if hit.path in {each.path for each in expected[:gone]}]
+    for hit in lost:
+        hit.path.unlink()
+    hits = index.search(QUERY, rerank=3)
+    matched = [hit for hit in expected if hit.match is not None and hit.path not in {each.path for each in lost}]
+    assert [hit.id for hit in hits[: len(matched)]] == [hit.id for hit in matched]
+    assert [hit.match is None for hit in hits] == [False] * len(matched) + [True] * (4 - len(matched))
+    assert [hit for hit in hits if hit.path in {each.path for each in lost}] == lost, "as they were by similarity"
+    for hit in lost[:3]:
+        assert f"{hit.path}: expected a video file, got no such file; it is not matched" in caplog.text
+
+
 def test_why_says_what_each_frame_is_to_the_query(index):
     hit = index.search(QUERY, k=1)[0]
     found = index.explain(QUERY, hit)
