@@ -1,7 +1,7 @@
 """Frames by PyAV: the wanted ones and what they refer to, nothing else."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 
 import av
 import numpy as np
@@ -9,6 +9,7 @@ from av.video.reformatter import Colorspace
 from jaxtyping import Float64, Int64, UInt8
 
 from litevl.data.cores import decoding_threads
+from litevl.data.fresh_process import beat
 from litevl.data.video_index import ONE_FRAME_PER_PACKET, VideoError, VideoIndex, best_stream, open_container
 
 COLORSPACES = {int(space): space for space in Colorspace}
@@ -20,7 +21,8 @@ class PyAVReader:
     It enters at the key frame before each wanted frame, and passes over what no wanted frame refers to.
 
     A frame is known by its presentation time, or, in files whose packets do not tell (`VideoIndex.exact`), by its
-    place in the whole decoded video, which is then decoded twice: to count, and to take.
+    place in the whole decoded video, which is then decoded twice: to count, and to take. Who takes from front to back
+    in several calls of `get` decodes it no oftener: each goes on where the last one ended.
 
     Args:
         index: the file's frames.
@@ -30,6 +32,8 @@ class PyAVReader:
     def __init__(self, index: VideoIndex, strict: bool = False):
         self._index = index
         self._strict = strict
+        self._going: Iterator[tuple[int, av.VideoFrame]] = iter(())
+        self._last: tuple[int, av.VideoFrame] | None = None
         self._ids = index.pts if index.exact else self._count()
 
     @property
@@ -43,9 +47,11 @@ class PyAVReader:
     def get(self, indices: Int64[np.ndarray, " chosen"]) -> UInt8[np.ndarray, "chosen height width 3"]:
         """See `FrameReader`."""
         wanted = self._ids[indices].tolist()
-        sequential = self._strict or not self._index.exact
-        with open_container(self._index.path) as container:
-            found = self._decode_all(container, wanted) if sequential else self._decode_wanted(container, wanted)
+        if not self._index.exact:
+            found = self._decode_on(wanted)
+        else:
+            with open_container(self._index.path) as container:
+                found = (self._decode_all if self._strict else self._decode_wanted)(container, wanted)
         if len(found) < len(set(wanted)):
             # Some streams cannot be entered at every key frame; only the way from the start decides.
             with open_container(self._index.path) as container:
@@ -73,7 +79,8 @@ class PyAVReader:
             raise self._missing(place)
 
     def close(self) -> None:
-        """Nothing is kept open between calls."""
+        """Free the decoder that the next call would go on with."""
+        self._going, self._last = iter(()), None
 
     def _missing(self, place: int) -> VideoError:
         promised = f"the container promises {len(self._ids)} frames, but frame {place} "
@@ -94,9 +101,27 @@ class PyAVReader:
     def _decode(self, container: av.container.InputContainer) -> Iterator[tuple[int, av.VideoFrame]]:
         """All presented frames from the start, each with the name it is known by."""
         for place, frame in enumerate(container.decode(self._stream(container))):
+            beat()
             if frame.is_corrupt:
                 raise VideoError(self._index.path, f"frame {place} is damaged; fetch the file again")
             yield (place if not self._index.exact else -1 if frame.pts is None else frame.pts), frame
+
+    def _from_start(self) -> Iterator[tuple[int, av.VideoFrame]]:
+        with open_container(self._index.path) as container:
+            yield from self._decode(container)
+
+    def _decode_on(self, wanted: list[int]) -> dict[int, np.ndarray]:
+        """Decode to the last wanted frame: from the one that was decoded last, or from the start for those before."""
+        if self._last is None or min(wanted) < self._last[0]:
+            self._going, self._last = self._from_start(), None
+        found: dict[int, np.ndarray] = {}
+        for name, frame in chain([] if self._last is None else [self._last], self._going):
+            self._last = name, frame
+            if name in wanted:
+                found[name] = rgb(frame)
+            if name >= max(wanted):
+                break
+        return found
 
     def _stream(self, container: av.container.InputContainer) -> av.VideoStream:
         stream = best_stream(container, self._index.path)

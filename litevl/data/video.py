@@ -14,7 +14,7 @@ from litevl.data.decoders import DecoderName, FrameReader, PyAVReader, decord_ob
 from litevl.data.sampling import Sampling, frame_indices
 from litevl.data.video_index import VideoError, VideoIndex, index_video
 
-__all__ = ["Decoder", "VideoError", "choose", "read_frames", "read_indexed_frames", "with_reader"]
+__all__ = ["Decoder", "OpenVideo", "VideoError", "choose", "read_frames", "read_indexed_frames", "with_reader"]
 
 Decoder = Literal["auto", "decord", "pyav", "torchcodec"]
 Result = TypeVar("Result")
@@ -90,28 +90,58 @@ def with_reader(index: VideoIndex, decoder: Decoder, use: Callable[[FrameReader,
         VideoError: no reader reads the file.
         ImportError: a decoder asked for by name is not installed.
     """
-    if decoder != "auto":
-        return _used(open_reader(decoder, index), index, use, False, decoder)
-    decord = not index.exact and installed("decord") and decord_obstacle(index) is None
-    chosen: DecoderName = "decord" if decord else "pyav"
-    try:
-        return _used(open_reader(chosen, index), index, use, False, chosen)
-    except VideoError as error:
-        if chosen == "pyav":
-            raise
-        logger.debug("%s; reading it with PyAV if all of it can be decoded", error)
-    return _used(PyAVReader(index, strict=True), index, use, True, "pyav, strictly")
+    with OpenVideo(index, decoder) as video:
+        return video.use(use)
 
 
-def _used(
-    reader: FrameReader, index: VideoIndex, use: Callable[[FrameReader, bool], Result], again: bool, name: str
-) -> Result:
-    try:
-        result = use(reader, again)
-    finally:
-        reader.close()
-    logger.debug("%s read by %s (%s in %s)", index.path, name, index.codec, index.container)
-    return result
+class OpenVideo:
+    """A file that is read several times: the reader is chosen as `read_frames` says.
+
+    PyAV's, which may have to count the frames first, is kept from one use to the next; the others, which go on in the
+    background, are not.
+
+    Args:
+        index: of the file.
+        decoder: `auto`, or one by name.
+    """
+
+    def __init__(self, index: VideoIndex, decoder: Decoder):
+        self._index, self._decoder = index, decoder
+        self._kept: PyAVReader | None = None
+
+    def __enter__(self) -> "OpenVideo":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._kept is not None:
+            self._kept.close()
+
+    def use(self, use: Callable[[FrameReader, bool], Result]) -> Result:
+        """See `with_reader`."""
+        if self._kept is not None:
+            return use(self._kept, False)
+        index = self._index
+        decord = not index.exact and installed("decord") and decord_obstacle(index) is None
+        automatic: DecoderName = "decord" if decord else "pyav"
+        chosen = automatic if self._decoder == "auto" else self._decoder
+        try:
+            return self._used(open_reader(chosen, index), use, False, chosen)
+        except VideoError as error:
+            if chosen == "pyav" or self._decoder != "auto":
+                raise
+            logger.debug("%s; reading it with PyAV if all of it can be decoded", error)
+        return self._used(PyAVReader(index, strict=True), use, True, "pyav, strictly")
+
+    def _used(self, reader: FrameReader, use: Callable[[FrameReader, bool], Result], again: bool, name: str) -> Result:
+        if isinstance(reader, PyAVReader):
+            self._kept = reader
+        try:
+            result = use(reader, again)
+        finally:
+            if reader is not self._kept:
+                reader.close()
+        logger.debug("%s read by %s (%s in %s)", self._index.path, name, self._index.codec, self._index.container)
+        return result
 
 
 def choose(

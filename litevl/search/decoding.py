@@ -4,7 +4,7 @@ Nothing here needs torch, so that such a process is there at once.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -17,7 +17,7 @@ from litevl.data.decoders import FrameReader
 from litevl.data.fresh_process import END, FreshProcess, beat
 from litevl.data.resizing import square_frames
 from litevl.data.sampling import frame_indices
-from litevl.data.video import Decoder, VideoError, with_reader
+from litevl.data.video import Decoder, OpenVideo, VideoError, with_reader
 from litevl.data.video_index import index_video
 
 from .segments import Segment, SegmentConfig, duration_of, windows
@@ -119,12 +119,11 @@ def pieces_of(path: Path, cutter: Cutter) -> Iterator[Piece]:
     Raises:
         VideoError: it can't be read.
     """
-    index = index_video(path)
-    seconds, segments = with_reader(index, cutter.decoder, partial(cut, cutter.segments))
-    for first in range(0, len(segments), AT_ONCE):
-        some = segments[first : first + AT_ONCE]
-        frames = with_reader(index, cutter.decoder, partial(_read, cutter, some))
-        yield Piece(path, seconds, segments, first, frames)
+    with OpenVideo(index_video(path), cutter.decoder) as video:
+        seconds, segments = video.use(partial(cut, cutter.segments))
+        for first in range(0, len(segments), AT_ONCE):
+            some = segments[first : first + AT_ONCE]
+            yield Piece(path, seconds, segments, first, video.use(partial(_read, cutter, some)))
 
 
 def _read(
@@ -166,11 +165,25 @@ def read_segment(
     Raises:
         VideoError: the video can't be read.
     """
+    (pictures,) = read_segments(path, [segment], num_frames, decoder)
+    return pictures
 
-    def pictures(reader: FrameReader, again: bool) -> np.ndarray:
-        return reader.get(frames_of(reader, segment, num_frames))
 
-    return with_reader(index_video(path), decoder, pictures)
+def read_segments(
+    path: Path, segments: Iterable[Segment], num_frames: int, decoder: Decoder
+) -> Iterator[UInt8[np.ndarray, "time height width 3"]]:
+    """The pictures of several segments of a video, best from front to back, one segment's after another's.
+
+    Raises:
+        VideoError: the video can't be read.
+    """
+    with OpenVideo(index_video(path), decoder) as video:
+        for segment in segments:
+            yield video.use(partial(_pictures, segment, num_frames))
+
+
+def _pictures(segment: Segment, num_frames: int, reader: FrameReader, again: bool) -> np.ndarray:
+    return reader.get(frames_of(reader, segment, num_frames))
 
 
 def length_of(path: Path, decoder: Decoder) -> float:

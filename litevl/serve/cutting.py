@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from litevl.data.fresh_process import beat
 from litevl.data.video import Decoder
-from litevl.search.decoding import read_segment
+from litevl.search.decoding import read_segments
 from litevl.search.segments import Segment, windows
 
 RATE = 12
@@ -33,8 +33,8 @@ def cut_out(path: Path, segment: Segment, decoder: Decoder, target: Path) -> Non
     each = max(1, round(RATE * length))
 
     def pictures() -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-        for part in parts:
-            yield from read_segment(path, part, each, decoder)
+        for part in read_segments(path, parts, each, decoder):
+            yield from part
             beat()
 
     write_mp4(target, pictures(), Fraction(each / length).limit_denominator(1000))

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
-from rendered_clips import render
+from rendered_clips import number, render
 
+from litevl.data import pyav_reader
+from litevl.data.pyav_reader import PyAVReader
+from litevl.data.resizing import square_frames
 from litevl.data.video import with_reader
 from litevl.data.video_index import index_video
 from litevl.search import Segment, SegmentConfig
-from litevl.search.decoding import Cutter, cut
+from litevl.search.decoding import Cutter, cut, read_segment, read_segments
 from litevl.search.segments import divided, duration_of, windows
 from litevl.search.shots import colours_of, cuts
 
@@ -69,6 +72,49 @@ def test_segments_hold_their_own_frames(tmp_path):
     assert (piece.frames.reshape(whole.frames[0].shape) == whole.frames[0]).all(), (
         "the middles of eighths are those of fourths of halves"
     )
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The frames that PyAV decodes from the start of a file on."""
+    count, decode = [], PyAVReader._decode
+
+    def counted(self, container):
+        for each in decode(self, container):
+            count.append(each[0])
+            yield each
+
+    monkeypatch.setattr(PyAVReader, "_decode", counted)
+    return count
+
+
+def test_a_file_without_true_times_is_decoded_twice_however_many_segments_it_has(tmp_path, decoded, monkeypatch):
+    beats = []
+    monkeypatch.setattr(pyav_reader, "beat", lambda: beats.append(1))
+    path = render(tmp_path / "clip.mpg", frames=150, codec="mpeg2video", options={"bf": "2", "g": "12"})
+    cutter = Cutter(SegmentConfig(seconds=0.2), 4, 32, "auto")
+    pieces = list(cutter.pieces([path], 0, 60.0))
+    segments = pieces[0].segments
+    assert (len(segments), len(pieces), pieces[-1].bad) == (30, 4, None)
+    assert len(beats) == len(decoded) <= 2 * 150 + len(pieces), "once to count, once to take"
+
+    decoded.clear()
+    parts = list(read_segments(path, segments, 4, "auto"))
+    assert len(decoded) <= 2 * 150
+    assert [number(frame) for part in parts for frame in part] == [
+        number(frame) for segment in segments for frame in read_segment(path, segment, 4, "auto")
+    ]
+    cut_up = np.concatenate([piece.frames for piece in pieces])
+    assert all((square_frames(part, 32) == frames).all() for part, frames in zip(parts, cut_up, strict=True))
+
+
+def test_frames_that_are_asked_for_in_any_order_are_the_same(tmp_path):
+    path = render(tmp_path / "clip.mpg", codec="mpeg2video", options={"bf": "2"})
+    reader = PyAVReader(index_video(path))
+    for places in ([5, 9], [9, 12], [30], [2, 20], [20], [39], [0]):
+        assert [number(frame) for frame in reader.get(np.array(places))] == places
+    reader.close()
+    assert number(reader.get(np.array([7]))[0]) == 7
 
 
 def test_settings_that_leave_nothing_are_refused():
