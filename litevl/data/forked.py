@@ -140,8 +140,8 @@ class Forked:
             try:
                 result = self._function(path, *arguments)
             except Exception as raised:
-                error = _sendable(raised, path)
-            held = _resident()
+                error = sendable(raised, path)
+            held = resident()
             first = held if first is None else first
             pipe.send((result, error, held - first > GROWTH))
 
@@ -224,7 +224,7 @@ def _end_with(caller: int) -> None:
         os._exit(1)
 
 
-def _sendable(error: Exception, path: Path) -> Exception:
+def sendable(error: Exception, path: Path) -> Exception:
     """The error, or where it can't be sent, or be made again, its words."""
     try:
         pickle.loads(pickle.dumps(error))
@@ -233,7 +233,9 @@ def _sendable(error: Exception, path: Path) -> Exception:
     return error
 
 
-def _resident() -> int:
-    """Bytes of memory that this process has."""
+def resident() -> int:
+    """Bytes of memory that this process has; 0 where the system does not tell."""
+    if sys.platform != "linux":
+        return 0
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * mmap.PAGESIZE

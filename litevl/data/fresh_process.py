@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from litevl.data import cores
+from litevl.data.forked import GROWTH, resident, sendable
 from litevl.data.video_index import VideoError
 
 Call = Callable[..., Any]
@@ -38,6 +39,8 @@ def beat() -> None:
 
 class FreshProcess:
     """Calls functions in a process of its own, which is started when it is needed, and again after its end.
+
+    One that has grown much since its first call, as a decoder that leaks makes it, is ended.
 
     Args:
         seconds: how long a function may take to its next value or `beat`.
@@ -87,8 +90,11 @@ class FreshProcess:
             raise self._broken() from broken
         if kind == VALUE:
             return value
-        if value is not None:
-            raise value
+        error, grown = value
+        if error is not None:
+            raise error
+        if grown:
+            self.close()
         return END
 
     @property
@@ -147,23 +153,27 @@ def work(number: int, seconds: float) -> None:
     with Connection(number) as pipe:
         try:
             pipe.send((READY, None))
+            first: int | None = None
             while True:
                 function, path, arguments = pipe.recv()
-                _answer(pipe, function(path, *arguments))
+                error = _answer(pipe, function(path, *arguments))
+                held = resident()
+                first = held if first is None else first
+                pipe.send((ENDED, (None if error is None else sendable(error, path), held - first > GROWTH)))
         except (EOFError, ConnectionError):
             return
 
 
-def _answer(pipe: Connection, values: Iterator[Any]) -> None:
-    error = None
+def _answer(pipe: Connection, values: Iterator[Any]) -> Exception | None:
+    """Sends what a generator gives, and tells what it ends with."""
     while True:
         try:
             beat()
             value = next(values, END)
         except Exception as raised:
-            value, error = END, raised
-        signal.setitimer(signal.ITIMER_REAL, 0)  # the other may take its time
+            return raised
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)  # the other may take its time
         if value is END:
-            pipe.send((ENDED, error))
-            return
+            return None
         pipe.send((VALUE, value))

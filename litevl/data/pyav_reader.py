@@ -10,6 +10,7 @@ from jaxtyping import Float64, Int64, UInt8
 
 from litevl.data.cores import decoding_threads
 from litevl.data.fresh_process import beat
+from litevl.data.limits import MOST_PIXELS
 from litevl.data.video_index import ONE_FRAME_PER_PACKET, VideoError, VideoIndex, best_stream, open_container
 
 COLORSPACES = {int(space): space for space in Colorspace}
@@ -127,6 +128,8 @@ class PyAVReader:
         stream = best_stream(container, self._index.path)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = decoding_threads()
+        # Of every frame: some formats change the size midway, or claim another in their header.
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         return stream
 
     def _decode_all(self, container: av.container.InputContainer, wanted: list[int]) -> dict[int, np.ndarray]:

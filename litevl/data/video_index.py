@@ -19,6 +19,8 @@ import av
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from litevl.data.limits import beyond
+
 
 class VideoError(Exception):
     """A video that cannot be read, and why.
@@ -130,9 +132,7 @@ def open_container(path: Path) -> Iterator[av.container.InputContainer]:
         with av.open(os.path.abspath(path), metadata_errors="replace", options=options) as container:
             yield container
     except (av.error.FFmpegError, EOFError) as error:
-        if (
-            isinstance(error, av.error.FFmpegError) and error.errno == errno.EINVAL
-        ):  # what FFmpeg says of formats that are not to be read
+        if isinstance(error, av.error.FFmpegError) and error.errno == errno.EINVAL:  # a format that is not to be read
             raise VideoError(path, "expected a video, got another format, or damaged data; fetch it again") from error
         reason = "the file ends too early" if isinstance(error, EOFError) else (error.strerror or str(error))
         raise VideoError(
@@ -212,6 +212,9 @@ def _from_packets(
             last_key = packet.time
         # The frames before the first key frame are nobody's to miss.
         open_gop |= packet.time < last_key if not packet.key else not packet.clean
+    time_base = float(stream.time_base or 1.0)
+    if (excess := beyond(stream.codec_context, (shown[-1] - shown[0]) * time_base)) is not None:
+        raise VideoError(path, excess)
     codec = stream.codec_context.codec
     name = getattr(codec, "canonical_name", codec.name)
     timed = all(packet.timed for packet in video) and not untimed
@@ -219,7 +222,7 @@ def _from_packets(
         path=path,
         container=container.format.name,
         codec=name,
-        time_base=float(stream.time_base) if stream.time_base is not None else 1.0,
+        time_base=time_base,
         pts=np.array(shown, dtype=np.int64),
         hidden_frames=sum(packet.hidden for packet in video),
         reordered=bool(stream.codec_context.has_b_frames),
@@ -255,11 +258,7 @@ def _is_clean(packet: av.Packet, stream: av.VideoStream) -> bool:
 
 
 def _check_complete(
-    path: Path,
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    packets: int,
-    end: float,
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream, packets: int, end: float
 ) -> None:
     entries = getattr(stream, "index_entries", None) if "mp4" in container.format.name else None
     if entries is not None and packets < len(entries):

@@ -117,13 +117,19 @@ def pieces_of(path: Path, cutter: Cutter) -> Iterator[Piece]:
     """The pieces of one video.
 
     Raises:
-        VideoError: it can't be read.
+        VideoError: it can't be read, whatever came of that: for one there is not enough memory.
+        ImportError: a decoder asked for by name is not installed.
     """
-    with OpenVideo(index_video(path), cutter.decoder) as video:
-        seconds, segments = video.use(partial(cut, cutter.segments))
-        for first in range(0, len(segments), AT_ONCE):
-            some = segments[first : first + AT_ONCE]
-            yield Piece(path, seconds, segments, first, video.use(partial(_read, cutter, some)))
+    try:
+        with OpenVideo(index_video(path), cutter.decoder) as video:
+            seconds, segments = video.use(partial(cut, cutter.segments))
+            for first in range(0, len(segments), AT_ONCE):
+                some = segments[first : first + AT_ONCE]
+                yield Piece(path, seconds, segments, first, video.use(partial(_read, cutter, some)))
+    except (VideoError, ImportError):
+        raise
+    except Exception as error:
+        raise VideoError(path, f"reading it failed ({type(error).__name__}: {error}); check the file") from error
 
 
 def _read(

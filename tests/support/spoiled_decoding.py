@@ -35,3 +35,20 @@ def three_parts(path, seconds):
         time.sleep(seconds)
         beat()
     return "done"
+
+
+def hold_more(path, held=[]):  # noqa: B006 - what a leak is
+    """Keeps 600 MB with each call."""
+    held.append(bytearray(b"x") * (600 << 20))
+    return os.getpid()
+
+
+class UnsendableError(Exception):
+    """Can be pickled, and not made again."""
+
+    def __init__(self, path, reason):
+        super().__init__(f"{path} {reason}")
+
+
+def raise_unsendable(path):
+    raise UnsendableError(path, "is spoiled")

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from spoiled_decoding import PLANTED, about, hang, leave, read_where_nothing_is, three_parts
+from spoiled_decoding import (
+    PLANTED,
+    about,
+    hang,
+    hold_more,
+    leave,
+    raise_unsendable,
+    read_where_nothing_is,
+    three_parts,
+)
 
 from litevl.data.fresh_process import END, FreshProcess
 from litevl.data.video import read_frames
@@ -77,6 +86,24 @@ def test_one_that_does_not_start_is_no_files_fault(apart, monkeypatch):
     monkeypatch.setattr(sys, "path", ["/nowhere"])
     with pytest.raises(RuntimeError, match=r"did not start \(exit status 1\)"):
         apart(about, PATH)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what a process holds")
+def test_one_that_has_grown_gives_way_to_another():
+    apart = FreshProcess(30.0, "or wait longer")
+    try:
+        first, *_ = apart(about, PATH)
+        assert apart(hold_more, PATH) == first
+        assert not apart.running
+        assert apart(about, PATH)[0] != first
+    finally:
+        apart.close()
+
+
+def test_an_error_that_can_not_be_made_again_comes_in_words(apart):
+    with pytest.raises(RuntimeError, match=r"^a\.mp4: UnsendableError: a\.mp4 is spoiled"):
+        apart(raise_unsendable, PATH)
+    assert apart(three_parts, PATH, 0.01) == "done"
 
 
 LEFT = """

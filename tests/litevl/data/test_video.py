@@ -1,5 +1,6 @@
 """One conformance test over the decoders: the same frames, in the same order, in the same colours."""
 
+import io
 import logging
 import os
 import pickle
@@ -9,6 +10,7 @@ import av
 import numpy as np
 import psutil
 import pytest
+from PIL import Image
 from rendered_clips import COLOURS, edit_list, number, render, rotate
 
 from litevl.data import pyav_reader
@@ -232,6 +234,22 @@ def test_real_clips_read_alike(shared_data, name):
             assert (read_frames(path, 6, decoder=decoder) == reference).all()
 
 
+def huge(path, sides):
+    """An AVI of grey squares; of 8,200 pixels a side one takes 70 KB."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = sides[0], sides[0], "gray"
+        file.start_encoding()
+        for place, side in enumerate(sides):
+            picture = io.BytesIO()
+            Image.new("L", (side, side), 128).save(picture, "png", compress_level=1)
+            packet = av.Packet(picture.getvalue())
+            packet.pts = packet.dts = place
+            packet.stream, packet.is_keyframe = stream, True
+            file.mux(packet)
+    return path
+
+
 def bad_files(folder, plain):
     """Files that are no readable video, each with what its error must say."""
     whole = render(folder / "whole.mp4", options=H264, container={"movflags": "faststart"}).read_bytes()
@@ -252,6 +270,8 @@ def bad_files(folder, plain):
         stream = file.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         file.start_encoding()
+    huge(folder / "huge.avi", [8200])
+    render(folder / "centuries.mkv", frames=2, codec="mjpeg", pixels="yuvj420p", milliseconds=[0, 2 * 10**12])
     return {
         "empty.mp4": (b"", "0 bytes"),
         "text.mp4": (b"<html>404 Not Found</html>\n" * 50, "damaged or foreign data"),
@@ -269,6 +289,8 @@ def bad_files(folder, plain):
         "half_live.mkv": (live[: len(live) // 2], "cut short: its header promises 1.6"),
         "unknown_codec.mp4": (whole.replace(b"avc1", b"xyz1"), "known codec|cannot|damaged"),
         "half.gif": (gif[: len(gif) // 2], "cut short"),
+        "huge.avi": (None, r"at most 67,108,864 pixels, got 8200 x 8200; scale the video down"),
+        "centuries.mkv": (None, r"at most 7 days, got a last frame 2000000000 seconds after the first"),
         "zeroed_half.mp4": (bytes(damaged), "cannot be decoded|cannot decode it|damaged"),
     }
 
@@ -294,6 +316,12 @@ def test_what_is_no_whole_video_is_an_error_that_names_it(bad_folder, decoder):
             read_frames(folder / name, 8, decoder=decoder)
         assert caught.value.path == folder / name
         assert str(folder / name) in str(caught.value)
+
+
+def test_frames_that_grow_midway_are_not_decoded(tmp_path):
+    path = huge(tmp_path / "grows.avi", [64, 8200])
+    with pytest.raises(VideoError, match=r"can be decoded; fetch it again|damaged or foreign|damaged data"):
+        PyAVReader(index_video(path))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

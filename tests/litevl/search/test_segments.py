@@ -7,7 +7,7 @@ from litevl.data.pyav_reader import PyAVReader
 from litevl.data.resizing import square_frames
 from litevl.data.video import with_reader
 from litevl.data.video_index import index_video
-from litevl.search import Segment, SegmentConfig
+from litevl.search import Segment, SegmentConfig, decoding
 from litevl.search.decoding import Cutter, cut, read_segment, read_segments
 from litevl.search.segments import divided, duration_of, windows
 from litevl.search.shots import colours_of, cuts
@@ -115,6 +115,18 @@ def test_frames_that_are_asked_for_in_any_order_are_the_same(tmp_path):
         assert [number(frame) for frame in reader.get(np.array(places))] == places
     reader.close()
     assert number(reader.get(np.array([7]))[0]) == 7
+
+
+def test_whatever_reading_a_file_ends_in_makes_it_a_bad_one(tmp_path, monkeypatch):
+    def spoiled(path):
+        raise (ImportError if path.stem == "all" else MemoryError)("no more")
+
+    monkeypatch.setattr(decoding, "index_video", spoiled)
+    cutter = Cutter(SegmentConfig(), 4, 32, "auto")
+    (piece,) = cutter.pieces([tmp_path / "clip.mp4"], 0, 60.0)
+    assert (piece.path.name, piece.bad) == ("clip.mp4", "reading it failed (MemoryError: no more); check the file")
+    with pytest.raises(ImportError):
+        list(cutter.pieces([tmp_path / "all.mp4"], 0, 60.0))
 
 
 def test_settings_that_leave_nothing_are_refused():
