@@ -7,7 +7,7 @@ from typing import Any
 MOST = 32
 """Workers at most by default: each holds a few hundred megabytes, and two batches."""
 SHARED = False
-"""Whether others decode beside this process, which `Forked` tells those that it starts."""
+"""Whether others decode beside this process, which `Forked` and `FreshProcess` tell those that they start."""
 
 
 def decoding_workers(asked: int | None, accelerated: bool) -> int:

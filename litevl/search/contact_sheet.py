@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from litevl.data.video import VideoError
 
 from .index import VideoIndex
-from .results import Hit, clock, shared_folder
+from .results import Hit, shared_folder, times
 
 FRAMES = 5
 """Of each hit."""
@@ -56,9 +56,8 @@ def contact_sheet(index: VideoIndex, query: str, hits: Sequence[Hit], frames: in
     shared = shared_folder([hit.path for hit in hits])
     for place, (hit, strip) in enumerate(zip(hits, strips, strict=True)):
         top = TEXT + place * row
-        digits = 1 if hit.end - hit.start < 5 else 0
         draw.text((MARGIN, top), f"{place + 1}.  {os.path.relpath(hit.path, shared)}", "black", font)
-        said = f"{clock(hit.start, digits)} to {clock(hit.end, digits)}, score {hit.score:.3f}"
+        said = f"{times(hit.start, hit.end)}, score {hit.score:.3f}"
         said += "" if hit.match is None else f", match {100 * hit.match:.0f}%"
         draw.text((MARGIN, top + TEXT // 2), said, "dimgray", font)
         sheet.paste(Image.fromarray(strip), (MARGIN, top + TEXT))

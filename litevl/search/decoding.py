@@ -20,12 +20,12 @@ from litevl.data.sampling import frame_indices
 from litevl.data.video import Decoder, OpenVideo, VideoError, with_reader
 from litevl.data.video_index import index_video
 
+from .options import ADVICE
 from .segments import Segment, SegmentConfig, duration_of, windows
 from .shots import shots
 
 AT_ONCE = 8
 """Segments that come together: of 8 frames of 384 pixels 28 MB."""
-ADVICE = "or allow more with --decode-timeout"
 
 
 @dataclass(frozen=True)

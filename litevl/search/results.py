@@ -49,6 +49,12 @@ def clock(seconds: float, digits: int = 0) -> str:
     return f"{hours}:{minutes:02}:{shown}" if hours else f"{minutes}:{shown}"
 
 
+def times(start: float, end: float, between: str = " to ") -> str:
+    """A stretch of time as people write it: of less than five seconds with their tenths."""
+    digits = 1 if end - start < 5 else 0
+    return f"{clock(start, digits)}{between}{clock(end, digits)}"
+
+
 def seconds_of(time: str) -> float:
     """Seconds of a time as people write it: 90, 1:30, 1:02:03.5.
 
@@ -77,8 +83,7 @@ def hits_table(query: str, hits: Sequence[Hit]) -> Group:
     shared = shared_folder([hit.path for hit in hits])
     for place, hit in enumerate(hits, 1):
         match = "" if hit.match is None else f"{100 * hit.match:.0f}%"
-        digits = 1 if hit.end - hit.start < 5 else 0
-        time = f"{clock(hit.start, digits)}-{clock(hit.end, digits)}"
+        time = times(hit.start, hit.end, "-")
         name = os.path.relpath(hit.path, shared)
         table.add_row(str(place), f"{hit.score:.3f}", match, f"{hit.similarity:.3f}", time, name)
     # Beside the table, whose own title and caption are no wider than it is.

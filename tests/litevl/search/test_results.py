@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from litevl.search.contact_sheet import check_picture, contact_sheet
-from litevl.search.results import Hit, clock, hits_table, seconds_of
+from litevl.search.results import Hit, clock, hits_table, seconds_of, times
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,11 @@ from litevl.search.results import Hit, clock, hits_table, seconds_of
 )
 def test_times_as_people_write_them(seconds, digits, shown):
     assert clock(seconds, digits) == shown
+
+
+def test_stretches_as_people_write_them():
+    assert times(3600.0, 3610.0) == "1:00:00 to 1:00:10"
+    assert times(1.25, 6.2, "-") == "0:01.2-0:06.2"
 
 
 def test_times_are_read_as_people_write_them():
