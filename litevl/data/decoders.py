@@ -24,7 +24,7 @@ CHUNK = 32
 
 @runtime_checkable
 class FrameReader(Protocol):
-    """One open video. Made for one `get` or `every`, and closed right after: readers are never kept."""
+    """One open video. Made for one use and closed right after; only PyAV's may be kept, see `OpenVideo`."""
 
     @property
     def timestamps(self) -> Float64[np.ndarray, " frames"]:
