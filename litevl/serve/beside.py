@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+STOPPING = 30.0
+"""Seconds after which a server that was told to stop is killed."""
+
 
 @contextmanager
 def serving(index: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
@@ -18,7 +21,7 @@ def serving(index: Path, *options: str, environment: Mapping[str, str] | None = 
         environment: variables of that process, beside those of this one.
 
     Raises:
-        RuntimeError: the server does not start; standard error says why.
+        RuntimeError: the server does not start, and standard error says why; or it does not stop.
     """
     command = [sys.executable, "-m", "litevl", "serve", "--index", str(index), "--port", "0", *options]
     surroundings = {**os.environ, **(environment or {})}
@@ -31,3 +34,8 @@ def serving(index: Path, *options: str, environment: Mapping[str, str] | None = 
             yield said.split()[1]
         finally:
             server.terminate()
+            try:
+                server.wait(STOPPING)
+            except subprocess.TimeoutExpired as error:
+                server.kill()
+                raise RuntimeError(f"the server did not stop within {STOPPING:g} seconds") from error

@@ -22,6 +22,8 @@ DECODERS = 8
 """Processes that decode for it, at most."""
 CUTS = ".cuts"
 """Where parts of videos that browsers don't play are kept, below the uploads."""
+PARTING = 3
+"""Seconds that a server which is stopped waits for its answers: open pages have one that never ends."""
 
 
 def make_app(index: VideoIndex, config: ServeConfig) -> Any:
@@ -116,7 +118,8 @@ def run(app: Any, listening: socket.socket) -> None:
     host = f"[{name}]" if ":" in name else name
     print(f"open http://{host}:{port}/ in a browser; Ctrl-C stops", flush=True)
     try:
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PARTING)
+        uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:
         print("stopped")
 

@@ -11,6 +11,7 @@ import pytest
 from shape_films import HOSTILE, film
 
 from litevl.__main__ import main
+from litevl.serve import beside
 
 pytestmark = pytest.mark.slow
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -149,6 +150,14 @@ def test_other_names_large_uploads_and_files_are_refused(served):
             assert http.get(f"/gradio_api/file={path}").status_code in (403, 404)
         arrived = http.post("/gradio_api/upload", files={"files": ("../../x.mp4", b"1", "video/mp4")}).json()
     assert all((where / "uploads" / ".incoming") in Path(path).parents for path in arrived)
+
+
+def test_a_server_stops_while_a_page_is_open(made, monkeypatch):
+    monkeypatch.setattr(beside, "STOPPING", 15.0)
+    options = ("--uploads", str(made[1].parent / "others"), "--device", "cpu")
+    with httpx.Client(timeout=30) as http, beside.serving(made[1], *options) as address:
+        lines = http.send(http.build_request("GET", f"{address}gradio_api/heartbeat/one"), stream=True).iter_lines()
+        assert next(lines) == "data: ALIVE"  # and it is held open, as by a page
 
 
 def test_what_can_not_be_served_is_said(made, capsys):
