@@ -34,7 +34,8 @@ def serve(
     killed when they take too long; what is dropped in and is no video, or too large, is refused. Without an index an
     empty one is made. `litevl index` may run meanwhile.
 
-    The page is for this machine alone, and asks for no password; with another --host put a proxy before it that does.
+    The page is for this machine alone, and asks for no password; with another --host put a proxy before it that does,
+    and that passes on the Host header.
 
     Needs Gradio and the vector store: pip install 'litevl[serve]'.
 
@@ -52,7 +53,7 @@ def serve(
         port: the port; 0 takes one that is free.
         uploads: the folder for videos that are dropped in; by default `uploads` in the index's folder.
         max_upload_mb: of one video.
-        max_total_gb: of all that was dropped in; a GB of the disk is left free in any case.
+        max_total_gb: of all that was dropped in; nor is an upload let in that would leave less than a GB of the disk.
         timeout: seconds that taking in a video that was dropped in may take.
         decode_timeout: seconds that decoding for a hit, or to the next segment of such a video, may take.
         hits: how many segments a search shows.

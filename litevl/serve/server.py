@@ -1,6 +1,5 @@
 """The server: the page, and the videos that it plays, under one address."""
 
-import asyncio
 import ipaddress
 import os
 import socket
@@ -13,9 +12,10 @@ from litevl.search import VideoIndex
 
 from .config import ServeConfig
 from .decoders import Decoders
+from .gate import Gate
 from .media import Media, routes
 from .speaking import Speaker
-from .uploads import FULL, INCOMING, Uploads
+from .uploads import INCOMING, Uploads
 
 MISSING = "the page is made with Gradio, which is not installed; pip install 'litevl[serve]'"
 DECODERS = 8
@@ -66,7 +66,7 @@ def make_app(index: VideoIndex, config: ServeConfig) -> Any:
     if is_loopback(config.host):
         # Another site's page could give this machine's address a name of its own, and read what is here by it.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "::1", config.host])
-    app.add_middleware(OnlyWithRoom, uploads=uploads)
+    app.add_middleware(Gate, uploads=uploads)
     app.include_router(routes(media))
     font = ["system-ui", "sans-serif"]
     theme = gr.themes.Default(primary_hue="blue", font=font, font_mono=["ui-monospace", "monospace"])
@@ -74,25 +74,6 @@ def make_app(index: VideoIndex, config: ServeConfig) -> Any:
         app, build(Page(index, config, media, uploads, speaker)), "/", config.host, config.port, footer_links=[],
         run_history=False, max_file_size=config.max_bytes, show_error=True, ssr_mode=False, theme=theme, css_paths=CSS,
     )  # fmt: skip
-
-
-class OnlyWithRoom:
-    """Refuses an upload that there is no room for before it is read; all else goes on to the application."""
-
-    def __init__(self, app: Any, uploads: Uploads):
-        self._app, self._uploads = app, uploads
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answers a request, as ASGI has it."""
-        from fastapi.datastructures import Headers
-        from fastapi.responses import JSONResponse
-
-        app = self._app
-        if (scope.get("method"), scope.get("path")) == ("POST", "/gradio_api/upload"):
-            room = await asyncio.to_thread(self._uploads.room)
-            if int(Headers(scope=scope).get("content-length", "0")) > room:
-                app = JSONResponse({"detail": FULL}, 413)
-        await app(scope, receive, send)
 
 
 def listen(config: ServeConfig) -> socket.socket:

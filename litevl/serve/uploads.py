@@ -53,11 +53,26 @@ class Uploads:
         self.index, self.config, self.folder = index, config, config.uploads.resolve()
         self.incoming = self.folder / INCOMING
         self.incoming.mkdir(parents=True, exist_ok=True)
-        self._forget()
         self._lock = Lock()
+        self._coming = 0
+        """Bytes that were let in and are on their way."""
+        self._forget()
+
+    def reserve(self, size: int) -> None:
+        """Keeps room for an upload of so many bytes while it comes; fewer than none give it back.
+
+        Raises:
+            RefusedError: there is none.
+        """
+        with self._lock:
+            # What has come of it lies on the disk already and counts twice: less is let in meanwhile, never more.
+            if size > 0 and self._coming + size > self.room():
+                raise RefusedError(FULL)
+            self._coming += size
 
     def room(self) -> float:
         """Bytes that may still come: of what all may take, and of the disk."""
+        self._forget()
         held = 0
         for path in (*self.folder.glob("*"), *self.incoming.rglob("*")):
             with suppress(OSError):

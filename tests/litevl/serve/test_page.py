@@ -146,6 +146,11 @@ def test_other_names_large_uploads_and_files_are_refused(served):
         assert http.get("/", headers={"Host": "evil.example"}).status_code == 400
         upload = {"files": ("large.mp4", bytes(600_000), "video/mp4")}
         assert http.post("/gradio_api/upload", files=upload).status_code == 413
+        small = {"files": ("small.mp4", b"1", "video/mp4")}
+        for path in ("/gradio_api/upload", "/gradio_api/upload/"):
+            foreign = http.post(path, files=small, headers={"Origin": "http://evil.example"}, follow_redirects=True)
+            assert foreign.status_code == 403
+        assert http.post("/gradio_api/upload", content=iter([b"1"])).status_code == 411
         for path in (where / "index.json", Path("/etc/hostname"), where / "uploads"):
             assert http.get(f"/gradio_api/file={path}").status_code in (403, 404)
         arrived = http.post("/gradio_api/upload", files={"files": ("../../x.mp4", b"1", "video/mp4")}).json()

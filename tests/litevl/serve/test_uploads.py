@@ -10,6 +10,7 @@ from shape_films import film
 from spoiled_decoding import PLANTED
 
 from litevl.serve.config import ServeConfig
+from litevl.serve.errors import RefusedError
 from litevl.serve.uploads import ABANDONED, KEPT_FREE, Uploads, safe_name
 
 
@@ -118,7 +119,10 @@ def test_what_a_decoder_hangs_or_crashes_on_is_refused(uploads, index, tmp_path,
 
 
 def test_what_nobody_took_in_is_deleted_in_time(uploads):
-    old, new = arrive(uploads, "old.mp4", b"1"), arrive(uploads, "new.mp4", b"2")
+    uploads.config = replace(uploads.config, max_total_gb=1e-4)
+    old, new = arrive(uploads, "old.mp4", bytes(80_000)), arrive(uploads, "new.mp4", b"2")
+    with pytest.raises(RefusedError):
+        uploads.reserve(50_000)
     os.utime(old, (0, old.stat().st_mtime - ABANDONED - 1))
-    Uploads(uploads.index, uploads.config)
+    uploads.reserve(50_000)
     assert (old.exists(), new.exists()) == (False, True)
