@@ -8,12 +8,13 @@ import io
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
 
-from litevl.adapters.aside import file_aside
+from litevl.adapters.aside import ABANDONED, clear_asides, file_aside
 from litevl.data.video import VideoError
 from litevl.data.video_index import index_video
 from litevl.search import VideoIndex
@@ -36,15 +37,30 @@ class Media:
     Args:
         index: whose segments they are.
         cuts: a folder for what is cut out.
+        most: bytes of it that are kept, of the newest.
     """
 
-    def __init__(self, index: VideoIndex, cuts: Path):
-        self.index, self.cuts = index, cuts
+    def __init__(self, index: VideoIndex, cuts: Path, most: float = 5e8):
+        self.index, self.cuts, self._most = index, cuts, most
+        self._tidying = Lock()
         self.cuts.mkdir(parents=True, exist_ok=True)
         self.picture: Callable[[int], tuple[bytes, tuple[int, int]]] = lru_cache(1024)(self._picture)
         """The picture in a segment's middle, as a file, and the width and height of the video."""
-        self.file: Callable[[int], tuple[Path, str]] = lru_cache(1024)(self._file)
+        self.file = lru_cache(1024)(self._file)
         """The file that plays a segment, and its type."""
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Deletes what was cut out of segments that are gone, and the oldest of what is more than is kept."""
+        with self._tidying:
+            known, held = {self._cut(id) for id in self.index.catalog.segment_ids()}, 0
+            clear_asides(self.cuts, ABANDONED)
+            found = {path: path.stat() for path in self.cuts.glob("*.mp4")}
+            for path in sorted(found, key=lambda path: found[path].st_mtime_ns, reverse=True):
+                held += found[path].st_size
+                if path not in known or held > self._most:
+                    path.unlink(missing_ok=True)
+                    self.file.cache_clear()
 
     def address(self, kind: str, id: int) -> str:
         """Where a browser finds a segment's `video` or `picture`."""
@@ -70,11 +86,16 @@ class Media:
         webm = kind != "matroska" or entry.path.suffix.lower() == ".webm"
         if found.codec in PLAYED.get(kind, ()) and webm:
             return entry.path, TYPES[kind]
-        cut = self.cuts / f"{id}.mp4"
+        cut = self._cut(id)
         if not cut.is_file():
             with file_aside(cut) as aside:
                 self.index.call(cut_out, entry.path, Segment(entry.start, entry.end), self.index.config.decoder, aside)
+            self.tidy()
         return cut, TYPES["mov"]
+
+    def _cut(self, id: int) -> Path:
+        # Another index that uploads lie here for has the same numbers.
+        return self.cuts / f"{self.index.record.id}-{id}.mp4"
 
     def _entry(self, id: int) -> Entry:
         found = self.index.catalog.entries([id])

@@ -132,6 +132,7 @@ class Page:
             for taken in self.uploads.take([Path(files[number])]):
                 kind, said = ("alert", f"not taken: {taken.refused}") if taken.refused else ("done", "can be searched")
                 lines.append(f'<li class="{kind}"><b>{escape(taken.name)}</b> {escape(said)}</li>')
+        self.media.tidy()
         # What was found stays.
         yield told(lines), None, SAME if found[1] else self.held()
 

@@ -22,6 +22,8 @@ DECODERS = 8
 """Processes that decode for it, at most."""
 CUTS = ".cuts"
 """Where parts of videos that browsers don't play are kept, below the uploads."""
+CUT_SHARE = 0.05
+"""Of the room for uploads, that such parts may take of it."""
 PARTING = 3
 """Seconds that a server which is stopped waits for its answers: open pages have one that never ends."""
 
@@ -54,7 +56,7 @@ def make_app(index: VideoIndex, config: ServeConfig) -> Any:
     decoders = Decoders(min(usable_cores(), DECODERS), config.decode_timeout)
     index.call = decoders
     uploads = Uploads(index, config)
-    media = Media(index, uploads_folder / CUTS)
+    media = Media(index, uploads_folder / CUTS, CUT_SHARE * 1e9 * config.max_total_gb)
     speaker = Speaker(config.answering, config.captioning, index.model.device, index.config.decoder, decoders)
 
     @asynccontextmanager

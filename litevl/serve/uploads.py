@@ -74,7 +74,7 @@ class Uploads:
         """Bytes that may still come: of what all may take, and of the disk."""
         self._forget()
         held = 0
-        for path in (*self.folder.glob("*"), *self.incoming.rglob("*")):
+        for path in below(self.folder):
             with suppress(OSError):
                 held += path.lstat().st_size
         return min(1e9 * self.config.max_total_gb - held, shutil.disk_usage(self.folder).free - KEPT_FREE)
@@ -99,7 +99,7 @@ class Uploads:
 
     def _forget(self) -> None:
         """Deletes what arrived long ago and nobody asked to take in, and the folders that are left empty."""
-        for path in sorted(self.incoming.rglob("*"), reverse=True):
+        for path in below(self.incoming):
             with suppress(OSError):
                 if path.lstat().st_mtime > time.time() - ABANDONED:
                     continue
@@ -146,6 +146,12 @@ class Uploads:
         stem, _, ending = name.rpartition(".")
         names = (name, *(f"{stem}-{number}.{ending}" for number in range(2, 100_000)))
         return next(path for path in map(self.folder.joinpath, names) if not path.exists())
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """All that a folder holds, what is in a folder of it before that one; what goes meanwhile is passed over."""
+    for parent, folders, files in os.walk(folder, topdown=False):
+        yield from (Path(parent, name) for name in (*files, *folders))
 
 
 def safe_name(given: str) -> str:

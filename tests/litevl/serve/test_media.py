@@ -1,6 +1,7 @@
 """Videos and pictures of hits: by id alone, in ranges, and cut out where browsers do not play the file."""
 
 import io
+import os
 
 import pytest
 from PIL import Image
@@ -53,6 +54,30 @@ def test_what_browsers_do_not_play_is_cut_out(index, media, client, tmp_path):
     assert found.timestamps[-1] == pytest.approx(hit.end - hit.start, abs=0.2)
     ours, theirs = (read_frames(path, 3).astype(float) for path in (cut, hit.path))
     assert abs(ours - theirs).mean() < 6
+
+
+def test_what_is_cut_out_goes_with_its_segment_and_has_a_limit(index, tmp_path):
+    cuts = tmp_path / "cuts"
+    cuts.mkdir()
+    (hit,) = of(index, "old.avi")
+    others = [other for other in of(index, "shapes.mp4") if other.id != hit.id][:2]
+    old, new = (cuts / f"{index.record.id}-{other.id}.mp4" for other in others)
+    for age, cut in enumerate((new, old, cuts / f"{index.record.id}-9999.mp4", cuts / f"other-{hit.id}.mp4")):
+        cut.write_bytes(bytes(60_000))
+        os.utime(cut, (0, 1e9 - age))
+    media = Media(index, cuts, 1e5)
+    assert list(cuts.iterdir()) == [new], "the newest that a segment has"
+    path, _ = media.file(hit.id)
+    size = path.stat().st_size
+    assert sorted(cuts.iterdir()) == sorted([path, new] if size <= 40_000 else [path])
+    new.unlink(missing_ok=True)
+    new.write_bytes(bytes(100_001 - size))
+    media.tidy()
+    assert list(cuts.iterdir()) == [new]
+    assert media.file(hit.id)[0].is_file(), "it is cut out again"
+    index.forget(hit.path)
+    media.tidy()
+    assert not path.exists()
 
 
 def test_pictures_are_of_the_segment(index, media, client):
