@@ -54,7 +54,7 @@ def serve(
         uploads: the folder for videos that are dropped in; by default `uploads` in the index's folder.
         max_upload_mb: of one video.
         max_total_gb: of all that was dropped in; nor is an upload let in that would leave less than a GB of the disk.
-        timeout: seconds that taking in a video that was dropped in may take.
+        timeout: seconds that taking in a video that was dropped in may take, and that it waits for a `litevl index`.
         decode_timeout: seconds that decoding for a hit, or to the next segment of such a video, may take.
         hits: how many segments a search shows.
         rerank: how many of the most similar are matched; 0 goes by similarity alone.

@@ -25,7 +25,7 @@ class ServeConfig:
     max_total_gb: float = 10.0
     """Of all that was uploaded."""
     timeout: float = 600.0
-    """Seconds that taking in an uploaded video may take."""
+    """Seconds that taking in an uploaded video may take, and that it waits where the index is being updated."""
     decode_timeout: float = 30.0
     """Seconds that decoding for a hit, or to the next segment of an uploaded video, may take."""
     hits: int = 8

@@ -12,6 +12,7 @@ from litevl.search.results import clock, seconds_of
 from litevl.search.saying import Said
 
 from .config import ServeConfig
+from .errors import reason
 from .listing import hits_html, hits_json, note_html, times
 from .media import Media
 from .speaking import Speaker
@@ -66,6 +67,9 @@ class Page:
             return note_html("Say what to look for, as: a red square moves to the left.", alert=True), [], ("", [])
         try:
             bounds = [seconds_of(time) if time.strip() else None for time in (after, before)]
+        except ValueError as error:
+            return note_html(f"Not searched: {error}", alert=True), [], ("", [])
+        try:
             hits = self.index.search(query, self.config.hits, self.config.rerank, *bounds)
         except FAILURES as error:
             return note_html(f"Not searched: {reason(error)}", alert=True), [], ("", [])
@@ -161,8 +165,3 @@ def alert(message: str) -> str:
 def told(lines: list[str], now: str = "") -> str:
     """What became of uploads so far."""
     return f'<ul class="taken" role="status">{"".join(lines)}{f"<li>{now}</li>" if now else ""}</ul>'
-
-
-def reason(error: BaseException) -> str:
-    """What an error says to somebody who may not know where files are on the server."""
-    return error.reason if isinstance(error, VideoError) else str(error)

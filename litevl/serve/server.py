@@ -74,7 +74,7 @@ def make_app(index: VideoIndex, config: ServeConfig) -> Any:
     theme = gr.themes.Default(primary_hue="blue", font=font, font_mono=["ui-monospace", "monospace"])
     return gr.mount_gradio_app(
         app, build(Page(index, config, media, uploads, speaker)), "/", config.host, config.port, footer_links=[],
-        run_history=False, max_file_size=config.max_bytes, show_error=True, ssr_mode=False, theme=theme, css_paths=CSS,
+        run_history=False, max_file_size=config.max_bytes, show_error=False, ssr_mode=False, theme=theme, css_paths=CSS,
     )  # fmt: skip
 
 

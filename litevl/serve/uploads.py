@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from filelock import Timeout
+
 from litevl.data.annotations import VIDEO_EXTENSIONS
 from litevl.data.video_index import VideoError
 from litevl.search import SearchError, VideoIndex
+from litevl.search.update import Update
 
 from .config import ServeConfig
-from .errors import RefusedError
+from .errors import RefusedError, reason
 
 INCOMING = ".incoming"
 """Where uploads arrive, below the folder: hidden, so that no index takes them in."""
@@ -30,6 +33,11 @@ KEPT_FREE = 1e9
 LONGEST = 100
 """Characters of a name."""
 FULL = "there is no room for more uploads; delete some, or raise --max-total-gb"
+
+BUSY = "others are being indexed all the while; add it again later"
+SLOW = "taking it in took too long; cut it shorter, or raise --timeout"
+LOOK_AGAIN = 0.5
+"""Seconds between looks whether the index is free."""
 
 
 @dataclass(frozen=True)
@@ -132,15 +140,29 @@ class Uploads:
                     self.index.forget(kept)
 
     def _index(self, path: Path) -> None:
-        config = self.config
         try:
-            done = self.index.update(
-                self.folder, workers=1, decode_timeout=config.decode_timeout, limit=config.timeout, progress=False
-            )
+            done = self._update()
         except (OSError, RuntimeError, SearchError, ValueError, VideoError) as error:
-            raise RefusedError(str(error)) from error
+            raise RefusedError(reason(error)) from error
         if bad := [file.reason for file in done.bad if file.path == path]:
-            raise RefusedError(bad[0])
+            raise RefusedError(reason(VideoError(path, bad[0])))
+
+    def _update(self) -> Update:
+        """Encodes what is new, after whoever updates the index now, as `litevl index`."""
+        config, first = self.config, time.monotonic()
+        while True:
+            began = time.monotonic()
+            try:
+                return self.index.update(
+                    self.folder, workers=1, decode_timeout=config.decode_timeout, limit=config.timeout, progress=False
+                )
+            except SearchError as error:
+                busy = isinstance(error.__cause__, Timeout)
+                if time.monotonic() - (first if busy else began) > config.timeout:
+                    raise RefusedError(BUSY if busy else SLOW) from error
+                if not busy:
+                    raise
+            time.sleep(LOOK_AGAIN)
 
     def _free(self, name: str) -> Path:
         stem, _, ending = name.rpartition(".")

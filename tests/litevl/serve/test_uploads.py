@@ -2,15 +2,23 @@
 
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 from shape_films import film
 from spoiled_decoding import PLANTED
 
+from litevl.search import SearchError
+from litevl.serve import uploads as uploads_module
 from litevl.serve.config import ServeConfig
-from litevl.serve.errors import RefusedError
+from litevl.serve.errors import UNTOLD, RefusedError
+from litevl.serve.media import Media
+from litevl.serve.page import Page
+from litevl.serve.speaking import Speaker
 from litevl.serve.uploads import ABANDONED, KEPT_FREE, Uploads, safe_name
 
 
@@ -119,6 +127,38 @@ def test_what_a_decoder_hangs_or_crashes_on_is_refused(uploads, index, tmp_path,
     (taken,) = uploads.take([arrive(uploads, "clip.mp4", good)])
     assert "took too long" in taken.refused
     assert list(uploads.folder.iterdir()) == [uploads.incoming]
+
+
+def test_an_upload_waits_for_who_updates_the_index(uploads, index, tmp_path, monkeypatch):
+    good = film(tmp_path / "good.mp4", [("star", "green")]).read_bytes()
+    lock = FileLock(index.folder / "lock")
+    monkeypatch.setattr(uploads_module, "LOOK_AGAIN", 0.05)
+    with lock, ThreadPoolExecutor(1) as pool:
+        taking = pool.submit(lambda: list(uploads.take([arrive(uploads, "star.mp4", good)])))
+        time.sleep(0.3)
+        assert not taking.done()
+        lock.release()
+        assert [taken.refused for taken in taking.result(60)] == [None]
+    uploads.config = replace(uploads.config, timeout=0.2)
+    with lock:
+        (taken,) = uploads.take([arrive(uploads, "late.mp4", good)])
+    assert taken.refused == uploads_module.BUSY
+
+
+@pytest.mark.parametrize("kind", [SearchError, OSError])
+def test_where_files_are_on_the_server_is_logged_and_not_told(uploads, index, monkeypatch, caplog, kind):
+    def fail(*_, **__):
+        raise kind(f"{index.folder}: the vector store can't be read")
+
+    page = Page(index, uploads.config, Media(index, uploads.folder / ".cuts"), uploads, Speaker.__new__(Speaker))
+    arrived = arrive(uploads, "star.mp4", b"1")
+    for name in ("update", "search"):
+        monkeypatch.setattr(index, name, fail)
+    said = [page.search("a star")[0], *(lines for lines, _, _ in page.take(("", []), [str(arrived)]))]
+    assert UNTOLD in said[0]
+    assert UNTOLD in said[-1]
+    assert not any(str(folder) in line for line in said for folder in (index.folder, uploads.folder))
+    assert caplog.text.count(str(index.folder)) == 2
 
 
 def test_what_nobody_took_in_is_deleted_in_time(uploads):
