@@ -31,8 +31,8 @@ def serve(
 
     Beside each hit stand the parts of its score, and how the text weighs its frames and the places in them, where the
     index was made with an adapter that pools by the text. Videos are decoded in processes of their own, which are
-    killed when they take too long; what is dropped in and is no video, or too large, is refused. Without an index an
-    empty one is made. `litevl index` may run meanwhile.
+    killed when they take too long (on Linux and macOS; elsewhere by the server itself); what is dropped in and is no
+    video, or too large, is refused. Without an index an empty one is made. `litevl index` may run meanwhile.
 
     The page is for this machine alone, and asks for no password; with another --host put a proxy before it that does,
     and that passes on the Host header.

@@ -1,15 +1,18 @@
 """Processes that decode for the server: a file that a decoder hangs or crashes on takes nothing with it."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any
 
-from litevl.data.fresh_process import FreshProcess
+from litevl.data.fresh_process import FreshProcess, here
 from litevl.data.video_index import VideoError
 
 ADVICE = "or allow more with --decode-timeout"
+APART = os.name == "posix"
+"""Whether this system has what stops such a process; elsewhere the server decodes itself."""
 AGAIN = 600.0
 """Seconds after which a file that stopped a process is tried again, as it is at once where it has changed."""
 
@@ -41,6 +44,8 @@ class Decoders:
             about = path.stat()
         except OSError as error:
             raise VideoError(path, f"expected a video, found none ({error.strerror})") from error
+        if not APART:
+            return here(function, path, *arguments)
         stamp = about.st_size, about.st_mtime_ns
         before, when, why = self._stopped.get(path, (None, 0.0, ""))
         if before == stamp and time.monotonic() - when < AGAIN:

@@ -22,6 +22,7 @@ from litevl.search import SearchError, VideoIndex
 from litevl.search.update import Update
 
 from .config import ServeConfig
+from .decoders import APART
 from .errors import RefusedError, reason
 
 INCOMING = ".incoming"
@@ -149,12 +150,16 @@ class Uploads:
 
     def _update(self) -> Update:
         """Encodes what is new, after whoever updates the index now, as `litevl index`."""
-        config, first = self.config, time.monotonic()
+        config, workers, first = self.config, int(APART), time.monotonic()
         while True:
             began = time.monotonic()
             try:
                 return self.index.update(
-                    self.folder, workers=1, decode_timeout=config.decode_timeout, limit=config.timeout, progress=False
+                    self.folder,
+                    workers=workers,
+                    decode_timeout=config.decode_timeout,
+                    limit=config.timeout,
+                    progress=False,
                 )
             except SearchError as error:
                 busy = isinstance(error.__cause__, Timeout)

@@ -49,3 +49,10 @@ def test_what_stopped_one_is_not_tried_again_until_it_changes(decoders, path, sp
         decoders(leave, path)
     monkeypatch.setattr(decoders_module, "AGAIN", 0.0)
     assert decoders(about, path)[0] != os.getpid()
+
+
+def test_without_such_processes_the_server_decodes(decoders, path, monkeypatch):
+    monkeypatch.setattr(decoders_module, "APART", False)
+    assert decoders(about, path)[0] == os.getpid()
+    with pytest.raises(VideoError, match="expected a video, found none"):
+        decoders(about, path.with_name("no.mp4"))
