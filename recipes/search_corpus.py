@@ -11,8 +11,6 @@ is the frozen backbone, frame by frame. A minute on two idle cores.
 """
 
 import io
-import os
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +30,7 @@ from litevl.search import IndexConfig, SegmentConfig, VideoIndex
 from litevl.search.contact_sheet import check_picture, contact_sheet
 from litevl.search.evaluation import evaluate
 from litevl.search.options import Precision
-from litevl.serve.beside import serving
+from litevl.serve.beside import chromium, serving
 from litevl.tasks.saved import Source
 from litevl.training import preprocessing
 
@@ -99,10 +97,7 @@ def draw_page(index: VideoIndex, query: str, path: Path) -> None:
     """
     from playwright.sync_api import sync_playwright
 
-    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        raise RuntimeError("expected Chromium, found none; install it, or name it: CHROMIUM=/path/to/chrome")
+    found = chromium()
     with serving(index.folder) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1080, "height": 900})

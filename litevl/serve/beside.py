@@ -1,12 +1,14 @@
 """`litevl serve` in a process beside this one, for programs that look at the page or load it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 STOPPING = 30.0
 """Seconds after which a server that was told to stop is killed."""
 
@@ -39,3 +41,16 @@ def serving(index: Path, *options: str, environment: Mapping[str, str] | None = 
             except subprocess.TimeoutExpired as error:
                 server.kill()
                 raise RuntimeError(f"the server did not stop within {STOPPING:g} seconds") from error
+
+
+def chromium() -> str:
+    """The Chromium that is installed, or that CHROMIUM names.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    names = (os.environ.get("CHROMIUM", ""), *BROWSERS)
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        raise RuntimeError("no Chromium: apt-get install chromium, or name one by CHROMIUM=/path/to/chrome")
+    return found

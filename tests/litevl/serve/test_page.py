@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import httpx
@@ -14,15 +13,15 @@ from litevl.__main__ import main
 from litevl.serve import beside
 
 pytestmark = pytest.mark.slow
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture
 def page():
-    found = next(filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), *BROWSERS))), None)
-    if found is None:
-        pytest.skip("no Chromium: apt-get install chromium, or name one by CHROMIUM=/path/to/chrome")
-    sync_api = pytest.importorskip("playwright.sync_api")
+    try:
+        found = beside.chromium()
+    except RuntimeError as error:
+        pytest.skip(f"{error}")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 900})
@@ -163,6 +162,18 @@ def test_a_server_stops_while_a_page_is_open(made, monkeypatch):
     with httpx.Client(timeout=30) as http, beside.serving(made[1], *options) as address:
         lines = http.send(http.build_request("GET", f"{address}gradio_api/heartbeat/one"), stream=True).iter_lines()
         assert next(lines) == "data: ALIVE"  # and it is held open, as by a page
+
+
+def test_chromium_is_found_by_its_name_or_said_to_be_missing(monkeypatch, tmp_path):
+    browser = tmp_path / "chrome"
+    browser.write_text("")
+    browser.chmod(0o755)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CHROMIUM", str(browser))
+    assert beside.chromium() == str(browser)
+    browser.unlink()
+    with pytest.raises(RuntimeError, match="apt-get install chromium"):
+        beside.chromium()
 
 
 def test_what_can_not_be_served_is_said(made, capsys):
