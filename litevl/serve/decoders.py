@@ -9,8 +9,8 @@ from typing import Any
 
 from litevl.data.fresh_process import FreshProcess, here
 from litevl.data.video_index import VideoError
+from litevl.search.options import ADVICE
 
-ADVICE = "or allow more with --decode-timeout"
 APART = os.name == "posix"
 """Whether this system has what stops such a process; elsewhere the server decodes itself."""
 AGAIN = 600.0

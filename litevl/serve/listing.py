@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from litevl.search import Hit
-from litevl.search.results import clock
+from litevl.search.results import times
 
 from .media import Media
 from .why import percent
@@ -49,9 +49,3 @@ def hits_html(note: str, hits: Sequence[Hit], media: Media) -> str:
 def hits_json(hits: Sequence[Hit], media: Media) -> list[dict[str, Any]]:
     """The same for programs, without telling where files are on the server."""
     return [{**hit.to_json(), "path": hit.path.name, "video": media.address("video", hit.id)} for hit in hits]
-
-
-def times(start: float, end: float) -> str:
-    """A stretch of time as people write it."""
-    digits = 1 if end - start < 5 else 0
-    return f"{clock(start, digits)} to {clock(end, digits)}"

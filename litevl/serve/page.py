@@ -8,12 +8,12 @@ from typing import Any
 
 from litevl.data.video import VideoError
 from litevl.search import Hit, SearchError, VideoIndex
-from litevl.search.results import clock, seconds_of
+from litevl.search.results import clock, seconds_of, times
 from litevl.search.saying import Said
 
 from .config import ServeConfig
 from .errors import reason
-from .listing import hits_html, hits_json, note_html, times
+from .listing import hits_html, hits_json, note_html
 from .media import Media
 from .speaking import Speaker
 from .uploads import Uploads
