@@ -10,7 +10,7 @@ from litevl.blip import load_tokenizer
 
 
 def compiled_equals(vocab_file, scaling):
-    blip = make_blip(load_tokenizer(vocab_file), layers=2)
+    blip = make_blip(load_tokenizer(vocab_file), layers=1)
     plug(blip, LiteVLConfig(num_frames=4, scaling=scaling), verbose=False)
     for _, adapter in named_adapters(blip):
         for parameter in adapter.parameters():
