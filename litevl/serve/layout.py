@@ -13,7 +13,7 @@ from litevl.data.annotations import VIDEO_EXTENSIONS
 from litevl.data.cores import usable_cores
 
 from .listing import CHOOSE
-from .page import Found, Page
+from .page import Page
 
 if TYPE_CHECKING:
     import gradio
@@ -102,30 +102,34 @@ def _lay_out(page: Page) -> Parts:
 def _connect(page: Page, parts: Parts) -> None:
     import gradio as gr
 
-    def choose(found: Found, event: gr.EventData) -> tuple[str, Any, int, str, str]:
-        return (*page.show(found, int(event._data["place"])), "", "")
+    def choose(event: gr.EventData) -> tuple[int, str, str]:
+        return int(event._data["place"]), "", ""
 
-    # Searches only read: as many run at once as there are cores. What writes, or holds a large model, runs alone.
-    many: dict[str, Any] = {"concurrency_limit": usable_cores(), "concurrency_id": "search"}
+    # A page passes over what is asked of it while the same still runs; whoever searches again, or chooses another hit,
+    # means the last. It then begins again with what the parts hold, and not with the event, so a choice is noted first.
+    last: dict[str, Any] = {"trigger_mode": "always_last"}
     hidden: dict[str, Any] = {"api_visibility": "private"}
-    alone: dict[str, Any] = {"concurrency_limit": 1, **hidden}
-    shown = [parts.player, parts.about, parts.place]
+    # Searches only read: as many run at once as there are cores. What writes, or holds a large model, runs alone.
+    many: dict[str, Any] = {"concurrency_limit": usable_cores(), "concurrency_id": "search", **last}
+    alone: dict[str, Any] = {"concurrency_limit": 1, **last, **hidden}
     search = gr.on(
         [parts.go.click, parts.query.submit, parts.after.submit, parts.before.submit], page.search,
-        [parts.query, parts.after, parts.before], [parts.listed, parts.plain, parts.found], api_name="search",
-        show_progress="hidden", **many,
+        [parts.query, parts.after, parts.before], [parts.listed, parts.plain, parts.found, parts.place],
+        api_name="search", show_progress="hidden", **many,
     )  # fmt: skip
-    cleared = search.then(lambda: ("", ""), None, [parts.why, parts.said], queue=False, **hidden)
-    first = cleared.then(page.show_first, parts.found, shown, **many, **hidden)
-    chosen = parts.listed.choose(choose, parts.found, [*shown, parts.why, parts.said], **many, **hidden)
-    for playing in (first, chosen):
-        playing.then(page.explain, [parts.found, parts.place], parts.why, concurrency_id="why", **alone)
+    emptied = [parts.why, parts.said]
+    cleared = search.then(lambda: ("", ""), None, emptied, queue=False, **last, **hidden)
+    noted = parts.listed.choose(choose, None, [parts.place, *emptied], trigger_mode="multiple", queue=False, **hidden)
+    chosen, player = [parts.found, parts.place], [parts.player, parts.about]
+    for ready in (cleared, noted):
+        shown = ready.then(page.show, chosen, player, **many, **hidden)
+        shown.then(page.explain, chosen, parts.why, concurrency_id="why", **alone)
     gr.on(
-        [parts.asking.click, parts.question.submit], page.ask, [parts.found, parts.place, parts.question], parts.said,
+        [parts.asking.click, parts.question.submit], page.ask, [*chosen, parts.question], parts.said,
         concurrency_id="saying", **alone,
     )  # fmt: skip
-    parts.captioning.click(
-        page.caption, [parts.found, parts.place], parts.said, concurrency_id="saying", **alone
-    )  # fmt: skip
+    parts.captioning.click(page.caption, chosen, parts.said, concurrency_id="saying", **alone)
     told = [parts.taken, parts.files, parts.listed]
-    parts.add.click(page.take, [parts.found, parts.files], told, concurrency_id="adding", **alone)
+    # Once: a second click finds no files left.
+    adding: dict[str, Any] = {**alone, "trigger_mode": "once"}
+    parts.add.click(page.take, [parts.found, parts.files], told, concurrency_id="adding", **adding)

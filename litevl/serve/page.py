@@ -24,6 +24,8 @@ OPEN, SHUT = {**SAME, "visible": True}, {**SAME, "visible": False}
 """What Gradio takes as: leave a component as it is, show it, hide it (`gr.skip`, `gr.update`)."""
 Found = tuple[str, list[Hit]]
 """A query and its hits, kept on the server for each visitor."""
+NOTHING: tuple[list[dict[str, Any]], Found, int] = [], ("", []), 0
+"""Found by a search that was not made, or in vain."""
 FAILURES = (OSError, RuntimeError, SearchError, ValueError, VideoError)
 
 
@@ -54,8 +56,8 @@ class Page:
             return note_html("No videos yet: drop some below, or index a folder with litevl index.")
         return note_html(f"{videos:,} videos, {clock(seconds)} in {segments:,} segments. Say what to look for.")
 
-    def search(self, query: str, after: str = "", before: str = "") -> tuple[str, list[dict[str, Any]], Found]:
-        """The list of hits, the same for programs, and what the next steps need of them.
+    def search(self, query: str, after: str = "", before: str = "") -> tuple[str, list[dict[str, Any]], Found, int]:
+        """The list of hits, the same for programs, and for the next steps: what was found, and the best one's place.
 
         Args:
             query: what to look for.
@@ -64,33 +66,33 @@ class Page:
         """
         began = time.perf_counter()
         if not query.strip():
-            return note_html("Say what to look for, as: a red square moves to the left.", alert=True), [], ("", [])
+            return note_html("Say what to look for, as: a red square moves to the left.", alert=True), *NOTHING
         try:
             bounds = [seconds_of(time) if time.strip() else None for time in (after, before)]
         except ValueError as error:
-            return note_html(f"Not searched: {error}", alert=True), [], ("", [])
+            return note_html(f"Not searched: {error}", alert=True), *NOTHING
         try:
             hits = self.index.search(query, self.config.hits, self.config.rerank, *bounds)
         except FAILURES as error:
-            return note_html(f"Not searched: {reason(error)}", alert=True), [], ("", [])
+            return note_html(f"Not searched: {reason(error)}", alert=True), *NOTHING
         if not hits:
             bounded = any(bound is not None for bound in bounds)
-            return note_html("Nothing is within these times.") if bounded else self.held(), [], ("", [])
+            return note_html("Nothing is within these times.") if bounded else self.held(), *NOTHING
         took = f"{1000 * (time.perf_counter() - began):.0f} ms"
         note = f"The {len(hits)} best of {self.index.catalog.counts()[1]:,} segments, in {took}."
-        return hits_html(note, hits, self.media), hits_json(hits, self.media), (query, hits)
+        return hits_html(note, hits, self.media), hits_json(hits, self.media), (query, hits), 0
 
-    def show(self, found: Found, place: int) -> tuple[str, Any, int]:
-        """A hit's player, whether it can be asked about, and its place."""
+    def show(self, found: Found, place: int) -> tuple[str, Any]:
+        """A hit's player, and whether it can be asked about."""
         _, hits = found
         if not 0 <= place < len(hits):
-            return "", SHUT, 0
+            return "", SHUT
         hit = hits[place]
         try:
             whole = self.media.plays_whole(hit.id)
             _, (width, height) = self.media.picture(hit.id)
         except FAILURES as error:
-            return alert(f"{hit.path.name} can't be played: {reason(error)}"), SHUT, place
+            return alert(f"{hit.path.name} can't be played: {reason(error)}"), SHUT
         moment = f"#t={hit.start:.3f},{hit.end:.3f}" if whole else ""
         small = "small" if max(height, width) < 240 else ""
         player = (
@@ -98,11 +100,7 @@ class Page:
             f'style="aspect-ratio:{width}/{height}" controls autoplay muted playsinline '
             f'src="{self.media.address("video", hit.id)}{moment}"></video>{score_html(hit, hits)}'
         )
-        return player, OPEN, place
-
-    def show_first(self, found: Found) -> tuple[str, Any, int]:
-        """The player of the best hit."""
-        return self.show(found, 0)
+        return player, OPEN
 
     def explain(self, found: Found, place: int) -> str:
         """What the query makes of a hit's frames."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,8 @@ from litevl.__main__ import main
 from litevl.serve import beside
 
 pytestmark = pytest.mark.slow
+PATIENCE = 60_000
+"""Milliseconds that the page may take."""
 
 
 @pytest.fixture
@@ -25,9 +28,14 @@ def page():
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1200, "height": 900})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE)
         yield page
         browser.close()
+
+
+def expect(locator):
+    """Waits for what is expected of a part of the page, and tells what was there instead."""
+    return pytest.importorskip("playwright.sync_api").expect(locator)
 
 
 def search(page, text):
@@ -119,14 +127,33 @@ def test_a_person_searches_plays_asks_and_adds(page, served, tmp_path):
     page.set_input_files("#files input[type=file]", [new, tmp_path / "false.mp4"])
     page.wait_for_selector("#files >> text=false")
     page.click("#take")
-    page.wait_for_selector("#taken .done >> text=can be searched")
-    page.wait_for_selector("#taken .alert >> text=expected a readable video")
+    became = [re.compile("^new.mp4 can be searched$"), re.compile("^false.mp4 not taken: expected a readable video")]
+    expect(page.locator("#taken li")).to_have_text(became, timeout=PATIENCE)
     assert [path.name for path in (where / "uploads").iterdir() if path.is_file()] == ["new.mp4"]
     search(page, "a purple triangle")
     page.wait_for_selector(".hit >> nth=0 >> text=new.mp4")
 
     assert not errors
     assert all(url.startswith((address, "data:", "blob:")) for url in asked), "nothing is asked of anybody else"
+
+
+def test_who_is_in_a_hurry_gets_what_was_asked_last(page, served):
+    page.goto(served[0])
+    page.wait_for_selector(".note")
+    for text in ("a yellow triangle", "a green square", "a red circle", "a blue star"):
+        search(page, text)
+    best = page.locator(".hit").first
+    expect(best).to_contain_text("0:04.0 to 0:08.0", timeout=PATIENCE)
+    hits = page.locator(".hit")
+    names = [name.strip() for name in page.locator(".hit b").all_inner_texts()]
+    for number in (1, 2, 3, names.index("old.avi")):
+        hits.nth(number).click()
+    expect(page.locator("#player h2")).to_contain_text("old.avi", timeout=PATIENCE)
+    page.wait_for_selector("#why .frames figure")
+    for text in ("which shape?", "which colour is it?"):
+        page.fill("#question input", text)
+        page.click("#asking")
+    page.wait_for_selector("#said li >> text=sure of these words")
 
 
 def test_many_at_once_lose_nothing(served, tmp_path):
