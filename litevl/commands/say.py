@@ -9,8 +9,10 @@ from tyro.conf import Positional
 
 from litevl.commands.failure import fail
 from litevl.data.video import Decoder
+from litevl.search.options import ADVICE, DECODE_TIMEOUT
 
 if TYPE_CHECKING:
+    from litevl.data.fresh_process import Call
     from litevl.search.saying import Said, Stretch
 
 
@@ -27,6 +29,7 @@ def ask(
     vocab: str | None = None,
     decoder: Decoder = "auto",
     device: str | None = None,
+    decode_timeout: float = DECODE_TIMEOUT,
     json: bool = False,
 ) -> int:
     """Answers a question about a video; about a long one in windows, each by itself.
@@ -56,10 +59,11 @@ def ask(
         vocab: for a .pth backbone without a vocab.txt beside it: BERT's vocabulary file, or a hub id that has it.
         decoder: what to decode with.
         device: for the model, as cpu or cuda:0; by default a GPU where there is one.
+        decode_timeout: seconds that decoding may take for a window; what hangs or crashes is then named.
         json: print everything as JSON.
     """
 
-    def work(source: Any, on: Any) -> "Iterable[Said]":
+    def work(source: Any, on: Any, call: "Call") -> "Iterable[Said]":
         from litevl.search.saying import answer
         from litevl.tasks.saved import load_answering
 
@@ -68,9 +72,11 @@ def ask(
         given = listed if model.classifier is not None else ()
         if answers is not None:
             given = tuple(line for line in answers.read_text(encoding="utf-8").splitlines() if line.strip())
-        return answer(model, video, question, _framed(stretch, frames, model), given)
+        return answer(model, video, question, _framed(stretch, frames, model), given, call)
 
-    return _say({"video": str(video), "question": question}, backbone, adapter, vocab, device, json, work)
+    return _say(
+        {"video": str(video), "question": question}, backbone, adapter, vocab, device, decode_timeout, json, work
+    )
 
 
 def caption(
@@ -84,6 +90,7 @@ def caption(
     vocab: str | None = None,
     decoder: Decoder = "auto",
     device: str | None = None,
+    decode_timeout: float = DECODE_TIMEOUT,
     json: bool = False,
 ) -> int:
     """Writes a caption of a video; of a long one of each window.
@@ -108,18 +115,19 @@ def caption(
         vocab: for a .pth backbone without a vocab.txt beside it: BERT's vocabulary file, or a hub id that has it.
         decoder: what to decode with.
         device: for the model, as cpu or cuda:0; by default a GPU where there is one.
+        decode_timeout: seconds that decoding may take for a window; what hangs or crashes is then named.
         json: print everything as JSON.
     """
 
-    def work(source: Any, on: Any) -> "Iterable[Said]":
+    def work(source: Any, on: Any, call: "Call") -> "Iterable[Said]":
         from litevl.search.saying import caption as captions
         from litevl.tasks.saved import load_captioning
 
         stretch = _stretch(start, end, seconds, decoder)
         model = load_captioning(source, on)
-        return captions(model, video, _framed(stretch, frames, model))
+        return captions(model, video, _framed(stretch, frames, model), call)
 
-    return _say({"video": str(video)}, backbone, adapter, vocab, device, json, work)
+    return _say({"video": str(video)}, backbone, adapter, vocab, device, decode_timeout, json, work)
 
 
 def _stretch(start: str | None, end: str | None, seconds: float, decoder: Decoder) -> "Stretch":
@@ -144,9 +152,11 @@ def _say(
     adapter: Path | None,
     vocab: str | None,
     device: str | None,
+    decode_timeout: float,
     as_json: bool,
-    work: "Callable[[Any, Any], Iterable[Said]]",
+    work: "Callable[[Any, Any, Call], Iterable[Said]]",
 ) -> int:
+    from litevl.data.fresh_process import apart
     from litevl.data.video_index import VideoError
     from litevl.devices import find_device
     from litevl.search.results import clock
@@ -154,12 +164,12 @@ def _say(
 
     said: list[Said] = []
     try:
-        for each in work(Source(backbone, adapter, vocab), find_device(device)):
-            said.append(each)
-            if not as_json:
-                print(
-                    f"{clock(each.start)}-{clock(each.end)}  {each.text}  ({100 * each.probability:.0f}%)", flush=True
-                )
+        with apart(decode_timeout, ADVICE) as call:
+            for each in work(Source(backbone, adapter, vocab), find_device(device), call):
+                said.append(each)
+                if not as_json:
+                    sure = f"({100 * each.probability:.0f}%)"
+                    print(f"{clock(each.start)}-{clock(each.end)}  {each.text}  {sure}", flush=True)
     except (ImportError, OSError, RuntimeError, ValueError, VideoError) as error:
         return fail(error)
     if as_json:

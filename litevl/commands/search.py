@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from litevl.commands.failure import fail
 from litevl.commands.index import INDEX
+from litevl.search.options import ADVICE, DECODE_TIMEOUT
 
 
 def search(
@@ -23,6 +24,7 @@ def search(
     adapter: Path | None = None,
     vocab: str | None = None,
     device: str | None = None,
+    decode_timeout: float = DECODE_TIMEOUT,
     json: bool = False,
 ) -> int:
     """Finds the segments of an index that fit a text best.
@@ -54,11 +56,13 @@ def search(
         adapter: likewise its adapter.
         vocab: likewise its vocabulary.
         device: for the model, as cpu or cuda:0; by default a GPU where there is one.
+        decode_timeout: seconds that decoding a segment may take, for a picture, why, or where no tokens are kept.
         json: print everything as JSON.
     """
     from rich.console import Console
 
     from litevl.commands.index import Making
+    from litevl.data.fresh_process import apart
     from litevl.data.video_index import VideoError
     from litevl.data.video_key import is_text
     from litevl.search import SearchError, VideoIndex
@@ -70,24 +74,26 @@ def search(
             raise ValueError(f"expected a text in UTF-8, got {query!r:.80}")
         check_picture(save)
         bounds = [None if time is None else seconds_of(time) for time in (after, before)]
-        found = VideoIndex.open(index, Making(backbone, adapter, vocab).config(index), device)
-        hits = found.search(query, k, rerank, *bounds)
-        explanation = found.explain(query, hits[0]) if why and hits else None
-        if json:
-            shown = [hit.to_json() for hit in hits]
-            told = {"query": query, "index": str(index), "maker": found.record.maker.__dict__, "hits": shown}
-            told |= {} if explanation is None else {"why": explanation.to_json()}
-            print(json_format.dumps(told, indent=2))
-        else:
-            console = Console(markup=False, highlight=False, emoji=False)
-            console.print(hits_table(query, hits))
-            if explanation is not None:
-                console.print(why_table(explanation))
-        sys.stdout.flush()
-        if (left := found.unindexed()) > 0:
-            print(f"note: {left:,} encoded segments are not searchable yet; run litevl index", file=sys.stderr)
-        if save is not None and hits:
-            contact_sheet(found, query, hits).save(save)
+        with apart(decode_timeout, ADVICE) as call:
+            found = VideoIndex.open(index, Making(backbone, adapter, vocab).config(index), device)
+            found.call = call
+            hits = found.search(query, k, rerank, *bounds)
+            explanation = found.explain(query, hits[0]) if why and hits else None
+            if json:
+                shown = [hit.to_json() for hit in hits]
+                told = {"query": query, "index": str(index), "maker": found.record.maker.__dict__, "hits": shown}
+                told |= {} if explanation is None else {"why": explanation.to_json()}
+                print(json_format.dumps(told, indent=2))
+            else:
+                console = Console(markup=False, highlight=False, emoji=False)
+                console.print(hits_table(query, hits))
+                if explanation is not None:
+                    console.print(why_table(explanation))
+            sys.stdout.flush()
+            if (left := found.unindexed()) > 0:
+                print(f"note: {left:,} encoded segments are not searchable yet; run litevl index", file=sys.stderr)
+            if save is not None and hits:
+                contact_sheet(found, query, hits).save(save)
     except (ImportError, OSError, RuntimeError, SearchError, ValueError, VideoError) as error:
         return fail(error)
     return 0 if hits else 1

@@ -23,7 +23,7 @@ from litevl.adapters import FrameFeatures
 from litevl.adapters.aside import file_aside
 from litevl.data.annotations import VideoSource
 from litevl.data.preprocess import PreprocessConfig, normalize
-from litevl.data.retrieval_config import FeaturePrecision
+from litevl.data.reading_config import FeaturePrecision
 from litevl.data.sampling import candidate_places
 from litevl.data.video import VideoError
 

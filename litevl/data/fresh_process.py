@@ -5,10 +5,13 @@ is started, which imports no torch and is there in half a second. How long a ste
 an alarm that no C code holds off; it rings too where this process is gone.
 """
 
+import math
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,6 +23,8 @@ from litevl.data.video_index import VideoError
 
 Call = Callable[..., Any]
 """Calls a function with a path and more, here or apart."""
+POSSIBLE = os.name == "posix"
+"""Whether this system has such alarms; elsewhere nothing stops what hangs."""
 END = object()
 """Comes after the last value of a call."""
 READY, VALUE, ENDED = "ready", "value", "ended"
@@ -132,6 +137,25 @@ class FreshProcess:
                 self._path, f"decoding it was stopped after {self._seconds:g} seconds; check the file, {self._advice}"
             )
         return VideoError(self._path, f"the decoder crashed on it ({said}); fetch it again")
+
+
+@contextmanager
+def apart(seconds: float, advice: str) -> Iterator[Call]:
+    """Calls functions in one such process while this lasts; here, where the system has no alarms.
+
+    Raises:
+        ValueError: no time at all.
+    """
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"decode_timeout: expected more than 0 seconds, got {seconds:g}")
+    if not POSSIBLE:
+        yield here
+        return
+    process = FreshProcess(seconds, advice)
+    try:
+        yield process
+    finally:
+        process.close()
 
 
 def _once(path: Path, function: Callable[..., Any], *arguments: Any) -> Iterator[Any]:

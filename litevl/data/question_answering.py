@@ -12,13 +12,11 @@ from litevl.corpus.questions import ORDER_KINDS
 from .answers import AnswerList
 from .coverage import BadVideoPolicy, Coverage, apply_policy, find_bad_videos
 from .digest import digest_of
-from .paths import DECODE_TIMEOUT, VideoFolder
+from .paths import VideoFolder
 from .question_dataset import QuestionedVideo, by_video
 from .question_files import Dataset, Format, VideoQuestion
 from .questions import QuestionData, load_questions
-from .retrieval_config import FeaturePrecision
-from .sampling import Sampling, check_per_segment
-from .video import Decoder
+from .reading_config import ReadingConfig
 
 Split = Literal["train", "val", "test"]
 NAMES = {"msrvtt": "MSRVTT-QA", "msvd": "MSVD-QA", "activitynet": "ActivityNet-QA", "own": "own questions"}
@@ -27,8 +25,12 @@ FOLDERS = {"msrvtt": "", "msvd": "msvd-qa"}
 
 
 @dataclass(frozen=True)
-class QuestionDataConfig:
-    """The videos and the questions about them."""
+class QuestionSetConfig:
+    """Which videos and questions.
+
+    Raises:
+        ValueError: two lists of answers.
+    """
 
     root: Path | None = None
     """The data set's folder, in any of the layouts it comes in; by default the embedded corpus, rendered on first
@@ -46,39 +48,22 @@ class QuestionDataConfig:
     """Choose among the answers of this file instead, as `train_ans2label.json`, to compare with others' numbers."""
     questions: int = 4
     """Questions asked of a training clip at a time; the clip is decoded and encoded once for them."""
-    decoder: Decoder = "auto"
-    """PyAV, or decord where that is faster and right (as for AVI); or one of them, or torchcodec, by name."""
-    sampling: Sampling = "midpoint"
-    """Frames for evaluation: mid-points of equal segments, or `legacy_blip`, BLIP's own truncating rule."""
-    frames_per_segment: int | None = None
-    """Train on frames drawn among so many of each of a clip's segments, evenly placed: 1 is the middle frame alone, as
-    in evaluation, 3 or 5 vary it; by default any frame may be drawn."""
-    on_bad_video: BadVideoPolicy = "error"
-    """Stop at a missing or unreadable video, or leave it out of training and count its test questions as wrong."""
-    check_decoding: bool = False
-    """Decode one frame of every video before the run; without it only missing files are found beforehand."""
-    workers: int | None = None
-    """Processes that decode training clips; by default the cores of this process but one, without a GPU 2. With 0 the
-    run decodes by itself, as for a debugger: what hangs or crashes then takes it along."""
-    decode_timeout: float = DECODE_TIMEOUT
-    """Seconds that a worker's decoder, or that of --data.check-decoding, may take for a clip before it is stopped, and
-    the video counts as one that can't be read; 0 lets it hang. On Linux; with --data.workers 0 nothing can stop it."""
-    frame_store: Path | None = None
-    """A folder to keep all decoded frames in, resized (150 kB for each of 224 pixels): every epoch after the first, and
-    every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit.
-    `litevl prepare` fills it beforehand, on every core, and says what it takes."""
-    feature_store: Path | None = None
-    """A folder to keep what the frozen blocks below the first adapter make of frames, for adapters in the upper blocks
-    (--adapter.layers 8 9 10 11): no epoch then decodes or computes them again. It holds frames-per-segment frames of
-    each segment (1 if that is not given), and says its size before it is written."""
-    feature_precision: FeaturePrecision = "float16"
-    """Of what the feature store holds: float16 rounds by 0.05%, an eighth of bfloat16's, which is for features beyond
-    65504; float32 is exact, and twice as large."""
 
     def __post_init__(self) -> None:
-        check_per_segment(self.frames_per_segment)
         if self.answers is not None and self.answer_file is not None:
             raise ValueError("data.answers and data.answer_file: expected one of them, got both")
+
+
+@dataclass(frozen=True)
+class QuestionDataConfig(ReadingConfig, QuestionSetConfig):
+    """The videos and the questions about them."""
+
+    on_bad_video: BadVideoPolicy = "error"
+    """Stop at a missing or unreadable video, or leave it out of training and count its test questions as wrong."""
+
+    def __post_init__(self) -> None:
+        QuestionSetConfig.__post_init__(self)
+        ReadingConfig.__post_init__(self)
 
 
 @dataclass(frozen=True)

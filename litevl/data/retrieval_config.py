@@ -7,30 +7,26 @@ from typing import Literal, cast, get_args
 
 from .activitynet import ACTIVITYNET, load_activitynet
 from .benchmark import Split
-from .coverage import BadVideoPolicy
 from .didemo import DIDEMO, load_didemo
 from .msrvtt import CAPTION_MODES, Format, TestSplit, TrainSplit, load_msrvtt
 from .msvd import MSVD, load_msvd
 from .own import load_own
-from .paths import DECODE_TIMEOUT, VideoFolder
+from .paths import VideoFolder
+from .reading_config import ReadingConfig
 from .retrieval_set import CaptionMode, RetrievalSet, refuse_other_mode
-from .sampling import Sampling, check_per_segment
 from .split_files import DATASETS, Schema
-from .video import Decoder
 
 AnySchema = Literal[
     "original", "clip4clip", "frozen", "jsonl", "lavis", "singularity", "hf", "violet", "xpool", "testa"
 ]
 """MSR-VTT's forms and those of the others."""
-FeaturePrecision = Literal["float16", "bfloat16", "float32"]
-"""In which stored features are kept."""
 Dataset = Literal["msrvtt", "didemo", "activitynet", "msvd", "own"]
 BENCHMARKS = {"didemo": DIDEMO, "activitynet": ACTIVITYNET, "msvd": MSVD}
 
 
 @dataclass(frozen=True)
-class RetrievalDataConfig:
-    """The videos and their captions."""
+class RetrievalSetConfig:
+    """Which videos and captions."""
 
     root: Path | None = None
     """The data set's folder, in any of the layouts it comes in; by default the embedded corpus, rendered on first
@@ -63,37 +59,6 @@ class RetrievalDataConfig:
     similar: int = 1
     """Make training batches of groups of this many videos that the frozen backbone sees as alike, so that a batch
     holds hard negatives; costs one pass over the training videos. 1 mixes at random."""
-    decoder: Decoder = "auto"
-    """PyAV, or decord where that is faster and right (as for AVI); or one of them, or torchcodec, by name."""
-    sampling: Sampling = "midpoint"
-    """Frames for evaluation: mid-points of equal segments, or `legacy_blip`, BLIP's own truncating rule."""
-    frames_per_segment: int | None = None
-    """Train on frames drawn among so many of each of a clip's segments, evenly placed: 1 is the middle frame alone, as
-    in evaluation, 3 or 5 vary it; by default any frame may be drawn."""
-    on_bad_video: BadVideoPolicy = "error"
-    """Stop at a missing or unreadable video, or leave it out and say so in every metric's coverage."""
-    check_decoding: bool = False
-    """Decode one frame of every video before the run; without it only missing files are found beforehand."""
-    workers: int | None = None
-    """Processes that decode training clips; by default the cores of this process but one, without a GPU 2. With 0 the
-    run decodes by itself, as for a debugger: what hangs or crashes then takes it along."""
-    decode_timeout: float = DECODE_TIMEOUT
-    """Seconds that a worker's decoder, or that of --data.check-decoding, may take for a clip before it is stopped, and
-    the video counts as one that can't be read; 0 lets it hang. On Linux; with --data.workers 0 nothing can stop it."""
-    frame_store: Path | None = None
-    """A folder to keep all decoded frames in, resized (150 kB for each of 224 pixels): every epoch after the first, and
-    every other run that names it, then reads them in place of decoding. The frames are the same, bit for bit.
-    `litevl prepare` fills it beforehand, on every core, and says what it takes."""
-    feature_store: Path | None = None
-    """A folder to keep what the frozen blocks below the first adapter make of frames, for adapters in the upper blocks
-    (--adapter.layers 8 9 10 11): no epoch then decodes or computes them again. It holds frames-per-segment frames of
-    each segment (1 if that is not given), and says its size before it is written."""
-    feature_precision: FeaturePrecision = "float16"
-    """Of what the feature store holds: float16 rounds by 0.05%, an eighth of bfloat16's, which is for features beyond
-    65504; float32 is exact, and twice as large."""
-
-    def __post_init__(self) -> None:
-        check_per_segment(self.frames_per_segment)
 
     @property
     def files(self) -> dict[Split, Path]:
@@ -102,7 +67,12 @@ class RetrievalDataConfig:
         return {split: path for split, path in chosen.items() if path is not None}
 
 
-def find_set(config: RetrievalDataConfig, root: Path, *, training: bool = True) -> RetrievalSet:
+@dataclass(frozen=True)
+class RetrievalDataConfig(ReadingConfig, RetrievalSetConfig):
+    """The videos and their captions."""
+
+
+def find_set(config: RetrievalSetConfig, root: Path, *, training: bool = True) -> RetrievalSet:
     """The splits of the data set that a run asks for.
 
     Args:
@@ -139,7 +109,7 @@ def find_set(config: RetrievalDataConfig, root: Path, *, training: bool = True) 
     return load(root, training=training, schema=schema, files=config.files)
 
 
-def _refuse_foreign(config: RetrievalDataConfig) -> None:
+def _refuse_foreign(config: RetrievalSetConfig) -> None:
     msrvtt = config.dataset == "msrvtt"
     if msrvtt and config.files:
         raise ValueError("train_file, val_file and test_file are not for MSR-VTT; choose train_split and test_split")

@@ -1,5 +1,6 @@
 """Hits as a picture: a row for each, frames of the segment beside what it is."""
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ FRAMES = 5
 """Of each hit."""
 HEIGHT, MARGIN, TEXT = 120, 8, 34
 """Of a frame, around it, and of the two lines above it, in pixels."""
+
+logger = logging.getLogger(__name__)
 
 
 def check_picture(path: Path | None) -> None:
@@ -65,10 +68,11 @@ def contact_sheet(index: VideoIndex, query: str, hits: Sequence[Hit], frames: in
 
 
 def _strip(index: VideoIndex, hit: Hit, frames: int) -> UInt8[np.ndarray, "height width 3"]:
-    """Frames of a segment side by side, in the video's shape; grey where it can't be read any more."""
+    """Frames of a segment side by side, in the video's shape; grey where it can't be read, which a warning names."""
     try:
         pictures = index.pictures(hit, frames)
-    except VideoError:
+    except VideoError as error:
+        logger.warning("%s; its frames are drawn grey", error)
         pictures = np.full((frames, HEIGHT, HEIGHT, 3), 200, dtype=np.uint8)
     width = max(1, round(pictures.shape[2] * HEIGHT / pictures.shape[1]))
     small = [np.asarray(Image.fromarray(picture).resize((width, HEIGHT))) for picture in pictures]

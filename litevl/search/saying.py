@@ -11,6 +11,7 @@ from torch import Tensor
 from litevl.data.fresh_process import Call, here
 from litevl.data.preprocess import PreprocessConfig, normalize, resize_frames
 from litevl.data.video import Decoder
+from litevl.data.video_key import is_text
 from litevl.models import VideoCaptioning, VideoQuestionAnswering
 
 from .decoding import length_of, read_segment
@@ -90,10 +91,10 @@ def answer(
 
     Raises:
         VideoError: the video can't be read.
-        ValueError: an empty question; or a classifier without its answers.
+        ValueError: no question, or one that is no text; or a classifier without its answers.
     """
-    if not question.strip():
-        raise ValueError("expected a question, got an empty one")
+    if not question.strip() or not is_text(question):
+        raise ValueError(f"expected a question in UTF-8, got {question!r:.80}")
     classes = None if model.classifier is None else model.classifier.layers[-1].out_features
     if classes not in (None, len(answers)):
         raise ValueError(f"this model chooses among the {classes} answers of its training, got {len(answers)} others")

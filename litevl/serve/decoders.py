@@ -1,18 +1,15 @@
 """Processes that decode for the server: a file that a decoder hangs or crashes on takes nothing with it."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any
 
-from litevl.data.fresh_process import FreshProcess, here
+from litevl.data.fresh_process import POSSIBLE, FreshProcess, here
 from litevl.data.video_index import VideoError
 from litevl.search.options import ADVICE
 
-APART = os.name == "posix"
-"""Whether this system has what stops such a process; elsewhere the server decodes itself."""
 AGAIN = 600.0
 """Seconds after which a file that stopped a process is tried again, as it is at once where it has changed."""
 
@@ -44,7 +41,7 @@ class Decoders:
             about = path.stat()
         except OSError as error:
             raise VideoError(path, f"expected a video, found none ({error.strerror})") from error
-        if not APART:
+        if not POSSIBLE:
             return here(function, path, *arguments)
         stamp = about.st_size, about.st_mtime_ns
         before, when, why = self._stopped.get(path, (None, 0.0, ""))

@@ -4,10 +4,14 @@ They are Gradio's components, so `gradio_client` speaks to them too: `Client(add
 gives the list of hits, as HTML and as values.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fastapi.concurrency import run_in_threadpool
 
 from litevl.data.annotations import VIDEO_EXTENSIONS
 from litevl.data.cores import usable_cores
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     import gradio
 
 CSS = Path(__file__).with_name("page.css")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -105,31 +110,40 @@ def _connect(page: Page, parts: Parts) -> None:
     def choose(event: gr.EventData) -> tuple[int, str, str]:
         return int(event._data["place"]), "", ""
 
-    # A page passes over what is asked of it while the same still runs; whoever searches again, or chooses another hit,
-    # means the last. It then begins again with what the parts hold, and not with the event, so a choice is noted first.
-    last: dict[str, Any] = {"trigger_mode": "always_last"}
+    # Gradio's queue answers by one stream for each page, and loses what is asked just when that closes; so all but what
+    # tells of its progress goes without. A page passes over what is asked of it while the same still runs; whoever
+    # searches again, or chooses another hit, means the last. It then begins again with what the parts hold, and not
+    # with the event, so a choice is noted first.
+    last: dict[str, Any] = {"queue": False, "trigger_mode": "always_last"}
     hidden: dict[str, Any] = {"api_visibility": "private"}
-    # Searches only read: as many run at once as there are cores. What writes, or holds a large model, runs alone.
-    many: dict[str, Any] = {"concurrency_limit": usable_cores(), "concurrency_id": "search", **last}
-    alone: dict[str, Any] = {"concurrency_limit": 1, **last, **hidden}
+    # Searches only read: as many run at once as there are cores. What holds a large model runs alone.
+    cores = usable_cores()
+    show, explain, say = at_most(cores, page.show), at_most(1, page.explain), asyncio.Semaphore(1)
     search = gr.on(
-        [parts.go.click, parts.query.submit, parts.after.submit, parts.before.submit], page.search,
+        [parts.go.click, parts.query.submit, parts.after.submit, parts.before.submit], at_most(cores, page.search),
         [parts.query, parts.after, parts.before], [parts.listed, parts.plain, parts.found, parts.place],
-        api_name="search", show_progress="hidden", **many,
+        api_name="search", show_progress="hidden", **last,
     )  # fmt: skip
     emptied = [parts.why, parts.said]
-    cleared = search.then(lambda: ("", ""), None, emptied, queue=False, **last, **hidden)
-    noted = parts.listed.choose(choose, None, [parts.place, *emptied], trigger_mode="multiple", queue=False, **hidden)
+    cleared = search.then(lambda: ("", ""), None, emptied, **last, **hidden)
+    noted = parts.listed.choose(choose, None, [parts.place, *emptied], queue=False, trigger_mode="multiple", **hidden)
     chosen, player = [parts.found, parts.place], [parts.player, parts.about]
     for ready in (cleared, noted):
-        shown = ready.then(page.show, chosen, player, **many, **hidden)
-        shown.then(page.explain, chosen, parts.why, concurrency_id="why", **alone)
-    gr.on(
-        [parts.asking.click, parts.question.submit], page.ask, [*chosen, parts.question], parts.said,
-        concurrency_id="saying", **alone,
-    )  # fmt: skip
-    parts.captioning.click(page.caption, chosen, parts.said, concurrency_id="saying", **alone)
+        ready.then(show, chosen, player, **last, **hidden).then(explain, chosen, parts.why, **last, **hidden)
+    asked = [parts.asking.click, parts.question.submit]
+    gr.on(asked, at_most(say, page.ask), [*chosen, parts.question], parts.said, **last, **hidden)
+    parts.captioning.click(at_most(say, page.caption), chosen, parts.said, **last, **hidden)
+    # A second click finds no files left, so once.
     told = [parts.taken, parts.files, parts.listed]
-    # Once: a second click finds no files left.
-    adding: dict[str, Any] = {**alone, "trigger_mode": "once"}
-    parts.add.click(page.take, [parts.found, parts.files], told, concurrency_id="adding", **adding)
+    parts.add.click(page.take, [parts.found, parts.files], told, concurrency_limit=1, trigger_mode="once", **hidden)
+
+
+def at_most(limit: int | asyncio.Semaphore, function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+    """Calls a function in a thread, in so many at once, or by a limit that others share; more wait."""
+    free = asyncio.Semaphore(limit) if isinstance(limit, int) else limit
+
+    async def called(*arguments: Any) -> T:
+        async with free:
+            return await run_in_threadpool(function, *arguments)
+
+    return called

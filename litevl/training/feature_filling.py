@@ -20,7 +20,7 @@ from litevl.data.feature_store import FeatureKind, FeatureStore
 from litevl.data.loader import clip_loader
 from litevl.data.paths import VideoFolder
 from litevl.data.preprocess import PreprocessConfig, normalize
-from litevl.data.retrieval_config import FeaturePrecision
+from litevl.data.reading_config import FeaturePrecision
 from litevl.data.video import Decoder, VideoError
 from litevl.distributed import gather_objects
 

@@ -10,7 +10,7 @@ from litevl.data.msrvtt import TestSplit, TrainSplit
 from litevl.data.question_files import Dataset as QuestionDataset
 from litevl.data.question_files import Format as QuestionFormat
 from litevl.data.questions import QuestionData, load_questions
-from litevl.data.retrieval_config import AnySchema, Dataset, RetrievalDataConfig, find_set
+from litevl.data.retrieval_config import AnySchema, Dataset, RetrievalSetConfig, find_set
 from litevl.data.retrieval_set import CaptionMode, RetrievalSet
 
 Task = Literal["captions", "questions"]
@@ -110,9 +110,9 @@ def _is_missing(problem: Exception) -> bool:
     return isinstance(problem, MissingAnnotationsError)
 
 
-def _configs(dataset: Dataset, asked: Asked) -> Iterator[tuple[RetrievalDataConfig, bool]]:
+def _configs(dataset: Dataset, asked: Asked) -> Iterator[tuple[RetrievalSetConfig, bool]]:
     """What to load, the best first; the last ones without training."""
-    base = RetrievalDataConfig(
+    base = RetrievalSetConfig(
         dataset=dataset,
         train_file=asked.train_file,
         val_file=asked.val_file,

@@ -3,10 +3,11 @@
     python recipes/benchmarks/decode.py
     python recipes/benchmarks/decode.py --markdown recipes/benchmarks/RESULTS.md
 
-LAVIS 1.0.2's `load_video` opens decord at the wanted size and takes frames at equal steps. litevl takes the same frames
-here (`legacy_blip`), and the mid-points that it takes by default. What is decoded is the same, bit for bit, which is
-checked first; then decord scales bilinearly in FFmpeg, litevl bicubically with antialiasing in Pillow, as BLIP's
-pictures were. Clips of 640 x 360, rendered first, H.264 by x264's defaults but for the distance of key frames.
+LAVIS 1.0.2's `load_video` opens decord at the wanted size and takes frames at equal steps. Both take those here
+(`legacy_blip`), and then the mid-points that litevl takes by default, which lie farther behind key frames. What is
+decoded is the same, bit for bit, which is checked first; then decord scales bilinearly in FFmpeg, litevl bicubically
+with antialiasing in Pillow, as BLIP's pictures were. Clips of 640 x 360, rendered first, H.264 by x264's defaults but
+for the distance of key frames.
 """
 
 import os
@@ -35,7 +36,7 @@ from litevl.data.cores import usable_cores
 from litevl.data.frame_store import FrameStore
 from litevl.data.preparation import Wanted, fill
 from litevl.data.preprocess import resize_frames
-from litevl.data.sampling import Sampling
+from litevl.data.sampling import Sampling, frame_indices
 from litevl.data.video import read_frames
 from litevl.evaluation.report import rows_markdown, rows_table, show, write_section
 
@@ -90,18 +91,19 @@ def one_by_one(config: DecodeConfig, path: Path, store: FrameStore, name: str) -
     """One clip after another in one process; each decoder takes what threads it likes."""
     import decord
 
-    at_steps = read_frames(path, FRAMES, "legacy_blip")
-    indices = np.arange(0, config.shape[0], config.shape[0] / FRAMES).astype(int)
-    decord.bridge.set_bridge("torch")
-    theirs = decord.VideoReader(str(path)).get_batch(indices)
-    require_equal(f"frames, {name}", torch.from_numpy(at_steps), theirs, 0.0)
-    lavis, ours = f"decord as LAVIS calls it, {name}", f"litevl, {name}"
-    works = {ours: partial(litevl, path, "legacy_blip"), f"{ours}, mid-points": partial(litevl, path, "midpoint")}
-    rows = measure(config, {**works, lavis: partial(load_video, path)}, lavis, reach=dict.fromkeys(works, 1.0))
+    rows: list[Row] = []
+    samplings: dict[Sampling, str] = {"legacy_blip": "", "midpoint": ", mid-points"}
+    for sampling, frames in samplings.items():
+        indices = indices_of(sampling, config.shape[0])
+        decord.bridge.set_bridge("torch")
+        theirs = decord.VideoReader(str(path)).get_batch(indices)
+        require_equal(f"frames, {name}", torch.from_numpy(read_frames(path, FRAMES, sampling)), theirs, 0.0)
+        lavis, ours = f"decord as LAVIS calls it, {name}{frames}", f"litevl, {name}{frames}"
+        works = {ours: partial(litevl, path, sampling), lavis: partial(load_video, path, sampling)}
+        rows += measure(config, works, lavis, reach={ours: 1.0})
     store.read(path, FRAMES)
     require_equal(f"store, {name}", store.read(path, FRAMES), litevl(path, "midpoint"), 0.0)
-    works = {f"store, {name}": partial(store.read, path, FRAMES), f"{ours}, mid-points": works[f"{ours}, mid-points"]}
-    return rows + measure(config, works, f"{ours}, mid-points")
+    return rows + measure(config, {f"store, {name}": partial(store.read, path, FRAMES), ours: works[ours]}, ours)
 
 
 def on_every_core(config: DecodeConfig, path: Path, store: FrameStore, name: str) -> list[list[str]]:
@@ -164,15 +166,20 @@ def litevl(path: Path, sampling: Sampling) -> Tensor:
     return resize_frames(read_frames(path, FRAMES, sampling), SIZE)
 
 
-def load_video(path: Path) -> Tensor:
-    """LAVIS 1.0.2, lavis/datasets/data_utils.py, with `sampling="uniform"`; its import sets the bridge."""
+def load_video(path: Path, sampling: Sampling = "legacy_blip") -> Tensor:
+    """LAVIS 1.0.2, lavis/datasets/data_utils.py, where `sampling` is "uniform"; its import sets the bridge."""
     import decord
 
     decord.bridge.set_bridge("torch")
     reader = decord.VideoReader(uri=str(path), height=SIZE, width=SIZE)
-    frames = len(reader)
-    indices = np.arange(0, frames, frames / min(FRAMES, frames)).astype(int)
-    return reader.get_batch(indices).permute(3, 0, 1, 2).float()
+    return reader.get_batch(indices_of(sampling, len(reader))).permute(3, 0, 1, 2).float()
+
+
+def indices_of(sampling: Sampling, frames: int) -> np.ndarray:
+    """The frames that LAVIS takes of a video of so many, or its mid-points."""
+    if sampling == "midpoint":
+        return frame_indices(frames, FRAMES)
+    return np.arange(0, frames, frames / min(FRAMES, frames)).astype(int)
 
 
 def render(path: Path, keys: int, frames: int, height: int, width: int) -> Path:

@@ -3,9 +3,9 @@
     python recipes/benchmarks/load.py
     python recipes/benchmarks/load.py --address http://127.0.0.1:7860 --clients 50 --seconds 60
 
-The server is `litevl serve` in a process of its own, on loopback; each client speaks to it as the page does, through
-Gradio's queue, waits for its answer and asks the next. Every answer is compared with what the same index answers alone,
-before: a search that was lost, or another's, stops the benchmark with an error.
+The server is `litevl serve` in a process of its own, on loopback; each client speaks to it as the page does, waits for
+its answer and asks the next. Every answer is compared with what the same index answers alone, before: a search that was
+lost, or another's, stops the benchmark with an error.
 """
 
 import json
@@ -171,21 +171,9 @@ def answers_alone(address: str, queries: Sequence[str]) -> tuple[dict[str, list[
 
 def search(http: httpx.Client, address: str, query: str) -> list[int]:
     """The ids of the segments that the page would list."""
-    call = f"{address.rstrip('/')}/gradio_api/call/search"
-    event = http.post(call, json={"data": [query, "", ""]}).raise_for_status().json()["event_id"]
-    kind = ""
-    with http.stream("GET", f"{call}/{event}") as stream:
-        stream.raise_for_status()
-        for line in stream.iter_lines():
-            name, _, value = line.partition(": ")
-            if name == "event":
-                kind = value
-            elif name == "data" and kind in ("complete", "error"):
-                told: Any = json.loads(value)
-                if kind == "error":
-                    raise ValueError(f"{query!r}: the server said {told}")
-                return [hit["id"] for hit in told[1]]
-    raise LookupError(f"{query!r}: the answer ended before it came")
+    asked = http.post(f"{address.rstrip('/')}/gradio_api/run/search", json={"data": [query, "", ""]})
+    told: Any = asked.raise_for_status().json()
+    return [hit["id"] for hit in told["data"][1]]
 
 
 @contextmanager

@@ -5,8 +5,9 @@
 
 Every process takes the same number of clips, with one thread, bound to a core of its own; two share their gradients by
 DistributedDataParallel over gloo and contrast and match the clips of both, so per clip they have more negatives to tell
-apart. The two launches take turns, round by round, so that what else the machine does falls on both; each round's ratio
-is of the median steps of its launches. Full-size LiteVL with random weights, the backbone frozen.
+apart. Two that know nothing of each other say what the machine itself takes for busy cores: memory and clock are
+shared. The launches take turns, round by round, so that what else the machine does falls on all; each round's ratio is
+of the median steps of its launches. Full-size LiteVL with random weights, the backbone frozen.
 """
 
 import multiprocessing
@@ -33,6 +34,7 @@ from litevl.training import TrainingConfig, make_optimizer
 
 TITLE = "From one process to two"
 REACH = 1.1
+ALONE, APART, TOGETHER = "one process", "two processes, each its own model", "two processes together"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class ScalingConfig(Config):
     """Where and how long."""
 
     rounds: int = 5
-    """Rounds, each of which launches one process and then two."""
+    """Rounds, each of which launches one process, two that know nothing of each other, and two together."""
     clips: int = 2
     """Clips of a step on each process."""
     steps: int = 3
@@ -52,29 +54,35 @@ class ScalingConfig(Config):
 def main(config: ScalingConfig, command: str = "python recipes/benchmarks/scaling.py") -> list[Row]:
     """Measures, and prints the table."""
     config = replace(config, device="cpu")
-    times: dict[int, list[float]] = {1: [], 2: []}
+    times: dict[str, list[float]] = {ALONE: [], APART: [], TOGETHER: []}
     for _ in tqdm(range(config.rounds), unit="round", desc="scale"):
-        for processes, found in times.items():
-            found.append(launch(config, processes))
-    ratios = [two / one for one, two in zip(times[1], times[2], strict=True)]
-    lower, _, upper = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-    took = 1000 * statistics.median(times[2])
-    row = Row("two processes", "one process", statistics.median(ratios), (lower, upper), took, len(ratios), REACH)
+        for work, found in times.items():
+            found.append(launch(config, 1 if work == ALONE else 2, together=work != APART))
+    rows = [compare(times, TOGETHER, APART, REACH), compare(times, APART, ALONE), compare(times, TOGETHER, ALONE)]
     said = (
         f"A step of {config.clips} clips on each process, one thread and core each (cores {config.cores}); the median "
         f"of {config.steps} steps a launch. Equal times are a ratio of 1."
     )
-    report(TITLE, [row], config, command, said)
-    return [row]
+    report(TITLE, rows, config, command, said)
+    return rows
 
 
-def launch(config: ScalingConfig, processes: int) -> float:
-    """Seconds of a step, the median, with so many processes."""
+def compare(times: dict[str, list[float]], work: str, against: str, reach: float | None = None) -> Row:
+    """The ratio of one way of launching to another, round by round."""
+    ratios = [ours / theirs for ours, theirs in zip(times[work], times[against], strict=True)]
+    lower, _, upper = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    took = 1000 * statistics.median(times[work])
+    return Row(work, against, statistics.median(ratios), (lower, upper), took, len(ratios), reach)
+
+
+def launch(config: ScalingConfig, processes: int, *, together: bool) -> float:
+    """Seconds of a step, the median, with so many processes, which train one model together or each its own."""
     with tempfile.TemporaryDirectory() as folder:
         context: Any = multiprocessing.get_context("spawn")
         told = context.SimpleQueue()
         workers = [
-            context.Process(target=work, args=(config, number, processes, folder, told)) for number in range(processes)
+            context.Process(target=work, args=(config, number, processes if together else 1, folder, told))
+            for number in range(processes)
         ]
         for worker in workers:
             worker.start()
@@ -88,12 +96,13 @@ def launch(config: ScalingConfig, processes: int) -> float:
 
 
 def work(config: ScalingConfig, number: int, processes: int, folder: str, told: Any) -> None:
-    """What one process does; the first tells how long its steps took."""
+    """What one process does, with all of `processes` that train its model; the first tells how long steps took."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {config.cores[number]})
     torch.set_num_threads(1)
-    rendezvous = (Path(folder) / "rendezvous").as_uri()
-    dist.init_process_group("gloo", init_method=rendezvous, rank=number, world_size=processes)
+    rendezvous = (Path(folder) / ("rendezvous" if processes > 1 else f"rendezvous{number}")).as_uri()
+    rank = number if processes > 1 else 0
+    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=processes)
     objective, batch = make_objective(config, config.clips, first=number * config.clips)
     optimizer = make_optimizer(objective, TrainingConfig())
     with warnings.catch_warnings():

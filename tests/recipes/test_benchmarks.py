@@ -70,10 +70,12 @@ def test_a_training_step_is_timed_and_its_memory_measured(forked, tmp_path, caps
 def test_two_processes_are_timed_against_one(forked, tmp_path):
     page = tmp_path / "RESULTS.md"
     config = scaling.ScalingConfig("cpu", 1, small=True, markdown=page, steps=1, cores=(0, 0))
-    (row,) = scaling.main(config, "the command")
-    assert (row.work, row.against, row.rounds) == ("two processes", "one process", 1)
-    assert row.ratio > 0
-    assert "two processes | one process" in page.read_text()
+    together, machine, whole = scaling.main(config, "the command")
+    assert whole.ratio == pytest.approx(together.ratio * machine.ratio)
+    assert (together.work, together.against) == (scaling.TOGETHER, scaling.APART)
+    assert (machine.work, machine.against, machine.rounds) == (scaling.APART, scaling.ALONE, 1)
+    assert min(together.ratio, machine.ratio) > 0
+    assert "two processes together | one process" in page.read_text()
 
 
 def test_sides_of_a_training_step_that_differ_are_refused(monkeypatch):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from rendered_clips import render
+from spoiled_decoding import PLANTED
 
 from litevl.__main__ import main
 
@@ -88,6 +89,9 @@ def test_errors_are_one_line(index, tmp_path, capsys):
         (("ask", tmp_path / "no.mp4", "what?"), "no such file"),
         (("caption", tmp_path / "no.mp4", "--adapter", tmp_path / "no"), "adapter: expected the folder of a run"),
         (("caption", tmp_path / "no.mp4", "--start", "9", "--end", "3"), "expected start before end"),
+        (("caption", tmp_path / "no.mp4", "--device", "gpu7"), "device: expected one of this machine"),
+        (("caption", tmp_path / "no.mp4", "--decode-timeout", "0"), "decode_timeout: expected more than 0"),
+        (("ask", tmp_path / "no.mp4", "\udc80?"), "expected a question in UTF-8"),
     ):
         code, out, err = run(capsys, *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1), arguments
@@ -104,6 +108,29 @@ def test_ask_and_caption(videos, tmp_path, capsys):
     code, out, _ = run(capsys, "ask", clip, "which shape appears first?", "--answers", listed, "--json")
     told = json.loads(out)
     assert (code, told["video"], told["said"][0]["text"] in ("circle", "square")) == (0, str(clip), True)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"), [("hangs", "stopped after 1 seconds"), ("crashes", "the decoder crashed on it (SIGABRT)")]
+)
+def test_what_a_decoder_hangs_or_crashes_on_is_named(index, videos, monkeypatch, capsys, caplog, how, words):
+    monkeypatch.setenv("PYTHONPATH", str(PLANTED))
+    clip, patience = videos / "a.mp4", ("--device", "cpu", "--decode-timeout", 1)
+    fault = clip.with_name(f"a.mp4.{how}")
+    fault.touch()
+    try:
+        for arguments in (("ask", clip, "which shape appears first?"), ("caption", clip)):
+            code, out, err = run(capsys, *arguments, *patience)
+            assert (code, out, err.count("\n")) == (2, "", 1)
+            assert err.startswith(f"error: {clip}: ")
+            assert words in err
+        drawn = index.parent / "sheet.png"
+        code, out, _ = run(capsys, "search", QUERY, "--index", index, "--save", drawn, *patience)
+        assert (code, "a.mp4" in out, drawn.exists()) == (0, True, True)
+        assert words in caplog.text
+        assert "its frames are drawn grey" in caplog.text
+    finally:
+        fault.unlink()
 
 
 def test_help_teaches_and_waits_for_no_model():

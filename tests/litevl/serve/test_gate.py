@@ -52,7 +52,7 @@ def client(index, tmp_path):
     ],
 )
 def test_other_sites_send_nothing(client, headers, code):
-    for path in (UPLOAD, "/gradio_api/queue/join"):
+    for path in (UPLOAD, "/gradio_api/queue/join", "/gradio_api/run/search"):
         assert asyncio.run(client.post(path, content=b"1", headers=headers)).status_code == code
     assert asyncio.run(client.get("/", headers=headers)).status_code == 200, "a link leads here from anywhere"
 

@@ -62,6 +62,7 @@ def test_what_a_decoder_hangs_or_crashes_on_is_said_and_the_server_goes_on(page,
     spoiled("shapes.mp4", "hangs")
     spoiled("old.avi", "crashes")
     page.goto(served[0])
+    page.wait_for_selector(".note")
     search(page, "a blue star")
     page.wait_for_selector("#player .alert >> text=shapes.mp4 can't be played: decoding it was stopped after 3 seconds")
     names = page.locator(".hit b").all_inner_texts()
