@@ -7,6 +7,7 @@ gives the list of hits, as HTML and as values.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,9 +79,9 @@ def _lay_out(page: Page) -> Parts:
         go = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="go")
     with gr.Row(elem_id="within"):
         gr.HTML("<p>in each video, from</p>")
-        after = gr.Textbox(placeholder="0:00", min_width=70, elem_id="after", **line)
+        after = gr.Textbox("", placeholder="0:00", min_width=70, elem_id="after", **line)
         gr.HTML("<p>to</p>")
-        before = gr.Textbox(placeholder="end", min_width=70, elem_id="before", **line)
+        before = gr.Textbox("", placeholder="end", min_width=70, elem_id="before", **line)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             listed, plain = gr.HTML(js_on_load=CHOOSE, elem_id="found"), gr.JSON(visible=False)
@@ -142,6 +143,7 @@ def at_most(limit: int | asyncio.Semaphore, function: Callable[..., T]) -> Calla
     """Calls a function in a thread, in so many at once, or by a limit that others share; more wait."""
     free = asyncio.Semaphore(limit) if isinstance(limit, int) else limit
 
+    @wraps(function)
     async def called(*arguments: Any) -> T:
         async with free:
             return await run_in_threadpool(function, *arguments)

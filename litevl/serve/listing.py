@@ -48,4 +48,7 @@ def hits_html(note: str, hits: Sequence[Hit], media: Media) -> str:
 
 def hits_json(hits: Sequence[Hit], media: Media) -> list[dict[str, Any]]:
     """The same for programs, without telling where files are on the server."""
-    return [{**hit.to_json(), "path": hit.path.name, "video": media.address("video", hit.id)} for hit in hits]
+    told = [{**hit.to_json(), "name": hit.path.name, "video": media.address("video", hit.id)} for hit in hits]
+    for hit in told:
+        del hit["path"]  # which Gradio's client would take for a file, and fetch
+    return told

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import gradio_client
 import httpx
 import load
 import pytest
@@ -155,6 +156,18 @@ def test_who_is_in_a_hurry_gets_what_was_asked_last(page, served):
         page.fill("#question input", text)
         page.click("#asking")
     page.wait_for_selector("#said li >> text=sure of these words")
+
+
+def test_programs_search_as_the_page_does(served):
+    client = gradio_client.Client(served[0], verbose=False)
+    try:
+        list_html, hits = client.predict("a blue star", api_name="/search")
+        _, early = client.predict("a blue star", before="0:03", api_name="/search")
+    finally:
+        client.close()
+    assert (hits[0]["name"], hits[0]["start"], hits[0]["end"]) == ("shapes.mp4", 4.0, 8.0)
+    assert "shapes.mp4" in list_html
+    assert {hit["start"] for hit in early} == {0.0}
 
 
 def test_many_at_once_lose_nothing(served, tmp_path):
