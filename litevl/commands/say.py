@@ -59,7 +59,7 @@ def ask(
         vocab: for a .pth backbone without a vocab.txt beside it: BERT's vocabulary file, or a hub id that has it.
         decoder: what to decode with.
         device: for the model, as cpu or cuda:0; by default a GPU where there is one.
-        decode_timeout: seconds that decoding may take for a window; what hangs or crashes is then named.
+        decode_timeout: seconds that decoding may take for a window; what hangs or crashes is named, but on Windows.
         json: print everything as JSON.
     """
 
@@ -115,7 +115,7 @@ def caption(
         vocab: for a .pth backbone without a vocab.txt beside it: BERT's vocabulary file, or a hub id that has it.
         decoder: what to decode with.
         device: for the model, as cpu or cuda:0; by default a GPU where there is one.
-        decode_timeout: seconds that decoding may take for a window; what hangs or crashes is then named.
+        decode_timeout: seconds that decoding may take for a window; what hangs or crashes is named, but on Windows.
         json: print everything as JSON.
     """
 
@@ -156,7 +156,7 @@ def _say(
     as_json: bool,
     work: "Callable[[Any, Any, Call], Iterable[Said]]",
 ) -> int:
-    from litevl.data.fresh_process import apart
+    from litevl.data.fresh_process import decoding_apart
     from litevl.data.video_index import VideoError
     from litevl.devices import find_device
     from litevl.search.results import clock
@@ -164,7 +164,7 @@ def _say(
 
     said: list[Said] = []
     try:
-        with apart(decode_timeout, ADVICE) as call:
+        with decoding_apart(decode_timeout, ADVICE) as call:
             for each in work(Source(backbone, adapter, vocab), find_device(device), call):
                 said.append(each)
                 if not as_json:

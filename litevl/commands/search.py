@@ -56,13 +56,14 @@ def search(
         adapter: likewise its adapter.
         vocab: likewise its vocabulary.
         device: for the model, as cpu or cuda:0; by default a GPU where there is one.
-        decode_timeout: seconds that decoding a segment may take, for a picture, why, or where no tokens are kept.
+        decode_timeout: seconds that decoding a segment may take, for --save, --why or where no tokens are kept;
+            but on Windows.
         json: print everything as JSON.
     """
     from rich.console import Console
 
     from litevl.commands.index import Making
-    from litevl.data.fresh_process import apart
+    from litevl.data.fresh_process import decoding_apart
     from litevl.data.video_index import VideoError
     from litevl.data.video_key import is_text
     from litevl.search import SearchError, VideoIndex
@@ -74,11 +75,16 @@ def search(
             raise ValueError(f"expected a text in UTF-8, got {query!r:.80}")
         check_picture(save)
         bounds = [None if time is None else seconds_of(time) for time in (after, before)]
-        with apart(decode_timeout, ADVICE) as call:
+        with decoding_apart(decode_timeout, ADVICE) as call:
             found = VideoIndex.open(index, Making(backbone, adapter, vocab).config(index), device)
             found.call = call
             hits = found.search(query, k, rerank, *bounds)
-            explanation = found.explain(query, hits[0]) if why and hits else None
+            explanation = None
+            if why and hits:
+                try:
+                    explanation = found.explain(query, hits[0])
+                except VideoError as error:
+                    print(f"note: not explained: {error}", file=sys.stderr)
             if json:
                 shown = [hit.to_json() for hit in hits]
                 told = {"query": query, "index": str(index), "maker": found.record.maker.__dict__, "hits": shown}

@@ -23,8 +23,8 @@ from litevl.data.video_index import VideoError
 
 Call = Callable[..., Any]
 """Calls a function with a path and more, here or apart."""
-POSSIBLE = os.name == "posix"
-"""Whether this system has such alarms; elsewhere nothing stops what hangs."""
+HAS_ALARMS = os.name == "posix"
+"""Whether this system can ring; elsewhere nothing stops what hangs."""
 END = object()
 """Comes after the last value of a call."""
 READY, VALUE, ENDED = "ready", "value", "ended"
@@ -140,20 +140,33 @@ class FreshProcess:
 
 
 @contextmanager
-def apart(seconds: float, advice: str) -> Iterator[Call]:
+def decoding_apart(seconds: float, advice: str) -> Iterator[Call]:
     """Calls functions in one such process while this lasts; here, where the system has no alarms.
 
+    A file that stopped the process is not tried again.
+
     Raises:
-        ValueError: no time at all.
+        ValueError: no time, or without end.
     """
     if not 0 < seconds < math.inf:
-        raise ValueError(f"decode_timeout: expected more than 0 seconds, got {seconds:g}")
-    if not POSSIBLE:
+        raise ValueError(f"decode_timeout: expected a number of seconds above 0, got {seconds:g}")
+    if not HAS_ALARMS:
         yield here
         return
-    process = FreshProcess(seconds, advice)
+    process, stopped = FreshProcess(seconds, advice), dict[Path, str]()
+
+    def call(function: Callable[..., Any], path: Path, *arguments: Any) -> Any:
+        if path in stopped:
+            raise VideoError(path, stopped[path])
+        try:
+            return process(function, path, *arguments)
+        except VideoError as error:
+            if not process.running:
+                stopped[path] = error.reason
+            raise
+
     try:
-        yield process
+        yield call
     finally:
         process.close()
 

@@ -10,7 +10,7 @@ from litevl.corpus.corpus import ORDER_PAIRS
 from litevl.corpus.questions import ORDER_KINDS
 
 from .answers import AnswerList
-from .coverage import BadVideoPolicy, Coverage, apply_policy, find_bad_videos
+from .coverage import Coverage, apply_policy, find_bad_videos
 from .digest import digest_of
 from .paths import VideoFolder
 from .question_dataset import QuestionedVideo, by_video
@@ -57,9 +57,6 @@ class QuestionSetConfig:
 @dataclass(frozen=True)
 class QuestionDataConfig(ReadingConfig, QuestionSetConfig):
     """The videos and the questions about them."""
-
-    on_bad_video: BadVideoPolicy = "error"
-    """Stop at a missing or unreadable video, or leave it out of training and count its test questions as wrong."""
 
     def __post_init__(self) -> None:
         QuestionSetConfig.__post_init__(self)

@@ -29,7 +29,8 @@ class ReadingConfig:
     """Train on frames drawn among so many of each of a clip's segments, evenly placed: 1 is the middle frame alone, as
     in evaluation, 3 or 5 vary it; by default any frame may be drawn."""
     on_bad_video: BadVideoPolicy = "error"
-    """Stop at a missing or unreadable video, or leave it out and say so in every metric's coverage."""
+    """Stop at a missing or unreadable video, or leave it out and say so: in every metric's coverage, where questions
+    about it count as wrong."""
     check_decoding: bool = False
     """Decode one frame of every video before the run; without it only missing files are found beforehand."""
     workers: int | None = None

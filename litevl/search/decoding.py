@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from litevl.data.decoders import FrameReader
-from litevl.data.fresh_process import END, POSSIBLE, FreshProcess, beat
+from litevl.data.fresh_process import END, HAS_ALARMS, FreshProcess, beat
 from litevl.data.resizing import square_frames
 from litevl.data.sampling import frame_indices
 from litevl.data.video import Decoder, OpenVideo, VideoError, with_reader
@@ -68,7 +68,7 @@ class Cutter:
             workers: processes that decode, where one that hangs or crashes is a bad video; with none this one does.
             seconds: how long a process may take to a video's next segment.
         """
-        if workers and POSSIBLE:
+        if workers and HAS_ALARMS:
             yield from self._apart(paths, workers, seconds)
             return
         for path in paths:

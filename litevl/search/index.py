@@ -72,7 +72,7 @@ class VideoIndex:
             self._check(model)
             self.__dict__["model"] = model
         self.call: Call = here
-        """How files are decoded that were found: here, or for a server in a process apart."""
+        """How files are decoded that were found: here, or in a process apart."""
 
     @classmethod
     def create(

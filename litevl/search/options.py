@@ -7,7 +7,7 @@ Cut = Literal["windows", "shots", "whole"]
 Precision = Literal["float16", "float32", "none"]
 """Of the tokens on disk."""
 DECODE_TIMEOUT = 300.0
-"""Seconds that decoding may take to the next segment: of a long film, reading all of a file from a slow disk."""
+"""Seconds that decoding may take to the next segment or window: of a long film, reading all of it from a slow disk."""
 ADVICE = "or allow more with --decode-timeout"
 """What a user can do where it takes longer."""
 OnBad = Literal["skip", "error"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import Any
 
-from litevl.data.fresh_process import POSSIBLE, FreshProcess, here
+from litevl.data.fresh_process import HAS_ALARMS, FreshProcess, here
 from litevl.data.video_index import VideoError
 from litevl.search.options import ADVICE
 
@@ -41,7 +41,7 @@ class Decoders:
             about = path.stat()
         except OSError as error:
             raise VideoError(path, f"expected a video, found none ({error.strerror})") from error
-        if not POSSIBLE:
+        if not HAS_ALARMS:
             return here(function, path, *arguments)
         stamp = about.st_size, about.st_mtime_ns
         before, when, why = self._stopped.get(path, (None, 0.0, ""))

@@ -108,40 +108,40 @@ def _lay_out(page: Page) -> Parts:
 def _connect(page: Page, parts: Parts) -> None:
     import gradio as gr
 
-    def choose(event: gr.EventData) -> tuple[int, str, str]:
+    async def choose(event: gr.EventData) -> tuple[int, str, str]:
         return int(event._data["place"]), "", ""
 
-    # Gradio's queue answers by one stream for each page, and loses what is asked just when that closes; so all but what
-    # tells of its progress goes without. A page passes over what is asked of it while the same still runs; whoever
-    # searches again, or chooses another hit, means the last. It then begins again with what the parts hold, and not
-    # with the event, so a choice is noted first.
-    last: dict[str, Any] = {"queue": False, "trigger_mode": "always_last"}
+    # Gradio's queue answers a page by one stream, and loses what is asked just when that closes; so in a browser what
+    # is quick goes without. A page passes over what is asked of it while the same still runs; whoever searches again,
+    # or chooses another hit, means the last. It then begins again with what the parts hold, and not with the event, so
+    # a choice is noted first; the first of a new list is chosen by the list itself.
+    last: dict[str, Any] = {"trigger_mode": "always_last"}
+    quick: dict[str, Any] = {"queue": False, "concurrency_limit": None, **last}
     hidden: dict[str, Any] = {"api_visibility": "private"}
-    # Searches only read: as many run at once as there are cores. What holds a large model runs alone.
-    cores = usable_cores()
-    show, explain, say = at_most(cores, page.show), at_most(1, page.explain), asyncio.Semaphore(1)
-    search = gr.on(
-        [parts.go.click, parts.query.submit, parts.after.submit, parts.before.submit], at_most(cores, page.search),
-        [parts.query, parts.after, parts.before], [parts.listed, parts.plain, parts.found, parts.place],
-        api_name="search", show_progress="hidden", **last,
+    gr.on(
+        [parts.go.click, parts.query.submit, parts.after.submit, parts.before.submit],
+        at_most(usable_cores(), page.search), [parts.query, parts.after, parts.before],
+        [parts.listed, parts.plain, parts.found], api_name="search", show_progress="hidden", **quick,
     )  # fmt: skip
-    emptied = [parts.why, parts.said]
-    cleared = search.then(lambda: ("", ""), None, emptied, **last, **hidden)
-    noted = parts.listed.choose(choose, None, [parts.place, *emptied], queue=False, trigger_mode="multiple", **hidden)
-    chosen, player = [parts.found, parts.place], [parts.player, parts.about]
-    for ready in (cleared, noted):
-        ready.then(show, chosen, player, **last, **hidden).then(explain, chosen, parts.why, **last, **hidden)
+    noted = parts.listed.choose(
+        choose, None, [parts.place, parts.why, parts.said], **quick | {"trigger_mode": "multiple"}, **hidden
+    )
+    chosen = [parts.found, parts.place]
+    shown = noted.then(at_most(usable_cores(), page.show), chosen, [parts.player, parts.about], **quick, **hidden)
+    shown.then(at_most(1, page.explain), chosen, parts.why, **quick, **hidden)
+    # A large model speaks, one answer after the other.
+    saying: dict[str, Any] = {"concurrency_id": "saying", "concurrency_limit": 1, **last, **hidden}
     asked = [parts.asking.click, parts.question.submit]
-    gr.on(asked, at_most(say, page.ask), [*chosen, parts.question], parts.said, **last, **hidden)
-    parts.captioning.click(at_most(say, page.caption), chosen, parts.said, **last, **hidden)
+    gr.on(asked, page.ask, [*chosen, parts.question], parts.said, **saying)
+    parts.captioning.click(page.caption, chosen, parts.said, **saying)
     # A second click finds no files left, so once.
     told = [parts.taken, parts.files, parts.listed]
     parts.add.click(page.take, [parts.found, parts.files], told, concurrency_limit=1, trigger_mode="once", **hidden)
 
 
-def at_most(limit: int | asyncio.Semaphore, function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
-    """Calls a function in a thread, in so many at once, or by a limit that others share; more wait."""
-    free = asyncio.Semaphore(limit) if isinstance(limit, int) else limit
+def at_most(number: int, function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+    """Calls a function in a thread, in so many at once; more wait."""
+    free = asyncio.Semaphore(number)
 
     @wraps(function)
     async def called(*arguments: Any) -> T:

@@ -21,9 +21,9 @@ element.addEventListener('click', event => {
     const hit = event.target.closest('.hit');
     if (hit) { mark(hit.dataset.place); trigger('choose', {place: Number(hit.dataset.place)}); }
 });
-watch('value', () => mark(0));
+watch('value', () => { mark(0); trigger('choose', {place: 0}); });
 """
-"""A click on a hit is the event `choose`; the first of a new list is chosen already."""
+"""A click on a hit is the event `choose`, and so is a new list, for its first hit."""
 
 
 def note_html(note: str, alert: bool = False) -> str:

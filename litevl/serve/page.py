@@ -24,7 +24,7 @@ OPEN, SHUT = {**SAME, "visible": True}, {**SAME, "visible": False}
 """What Gradio takes as: leave a component as it is, show it, hide it (`gr.skip`, `gr.update`)."""
 Found = tuple[str, list[Hit]]
 """A query and its hits, kept on the server for each visitor."""
-NOTHING: tuple[list[dict[str, Any]], Found, int] = [], ("", []), 0
+NOTHING: tuple[list[dict[str, Any]], Found] = [], ("", [])
 """Found by a search that was not made, or in vain."""
 FAILURES = (OSError, RuntimeError, SearchError, ValueError, VideoError)
 
@@ -56,8 +56,8 @@ class Page:
             return note_html("No videos yet: drop some below, or index a folder with litevl index.")
         return note_html(f"{videos:,} videos, {clock(seconds)} in {segments:,} segments. Say what to look for.")
 
-    def search(self, query: str, after: str = "", before: str = "") -> tuple[str, list[dict[str, Any]], Found, int]:
-        """The list of hits, the same for programs, and for the next steps: what was found, and the best one's place.
+    def search(self, query: str, after: str = "", before: str = "") -> tuple[str, list[dict[str, Any]], Found]:
+        """The list of hits, the same for programs, and what was found, for the next steps.
 
         Args:
             query: what to look for.
@@ -80,7 +80,7 @@ class Page:
             return note_html("Nothing is within these times.") if bounded else self.held(), *NOTHING
         took = f"{1000 * (time.perf_counter() - began):.0f} ms"
         note = f"The {len(hits)} best of {self.index.catalog.counts()[1]:,} segments, in {took}."
-        return hits_html(note, hits, self.media), hits_json(hits, self.media), (query, hits), 0
+        return hits_html(note, hits, self.media), hits_json(hits, self.media), (query, hits)
 
     def show(self, found: Found, place: int) -> tuple[str, Any]:
         """A hit's player, and whether it can be asked about."""
@@ -146,13 +146,15 @@ class Page:
             said: list[Said] = say(hits[place])
         except (ImportError, *FAILURES) as error:
             return alert(f"Not said: {reason(error)}")
-        many = len(said) > 1
+        hit, many = hits[place], len(said) > 1
         lines = (
             f"<li>{f'<i>{times(each.start, each.end)}</i> ' if many else ''}<b>{escape(each.text)}</b> "
             f"<span>{percent(each.probability)} sure of these words</span></li>"
             for each in said
         )
-        return f'<ul class="said">{"".join(lines)}</ul>'
+        # Another hit may be chosen by now.
+        about = f"{escape(hit.path.name)}, {times(hit.start, hit.end)}"
+        return f'<p class="note">{about}:</p><ul class="said">{"".join(lines)}</ul>'
 
 
 def alert(message: str) -> str:

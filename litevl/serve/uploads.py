@@ -3,7 +3,6 @@
 It is decoded in a process apart, as all that is indexed, and encoded by the model that the server has already.
 """
 
-import logging
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ from threading import Lock
 from filelock import Timeout
 
 from litevl.data.annotations import VIDEO_EXTENSIONS
-from litevl.data.fresh_process import POSSIBLE
+from litevl.data.fresh_process import HAS_ALARMS
 from litevl.data.video_index import VideoError
 from litevl.search import SearchError, VideoIndex
 from litevl.search.update import Update
@@ -40,8 +39,6 @@ BUSY = "others are being indexed all the while; add it again later"
 SLOW = "taking it in took too long; cut it shorter, or raise --timeout"
 LOOK_AGAIN = 0.5
 """Seconds between looks whether the index is free."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,6 @@ class Uploads:
                 self._take(path, name)
                 yield Taken(name)
             except RefusedError as error:
-                logger.warning("upload %s: not taken: %s", name, error)
                 yield Taken(name, str(error))
             finally:
                 path.unlink(missing_ok=True)
@@ -154,7 +150,7 @@ class Uploads:
 
     def _update(self) -> Update:
         """Encodes what is new, after whoever updates the index now, as `litevl index`."""
-        config, workers, first = self.config, int(POSSIBLE), time.monotonic()
+        config, workers, first = self.config, int(HAS_ALARMS), time.monotonic()
         while True:
             began = time.monotonic()
             try:

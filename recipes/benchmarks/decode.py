@@ -92,18 +92,19 @@ def one_by_one(config: DecodeConfig, path: Path, store: FrameStore, name: str) -
     import decord
 
     rows: list[Row] = []
-    samplings: dict[Sampling, str] = {"legacy_blip": "", "midpoint": ", mid-points"}
-    for sampling, frames in samplings.items():
-        indices = indices_of(sampling, config.shape[0])
+    samplings: dict[Sampling, str] = {"legacy_blip": name, "midpoint": f"{name}, mid-points"}
+    for sampling, which in samplings.items():
         decord.bridge.set_bridge("torch")
-        theirs = decord.VideoReader(str(path)).get_batch(indices)
-        require_equal(f"frames, {name}", torch.from_numpy(read_frames(path, FRAMES, sampling)), theirs, 0.0)
-        lavis, ours = f"decord as LAVIS calls it, {name}{frames}", f"litevl, {name}{frames}"
+        theirs = decord.VideoReader(str(path)).get_batch(indices_of(sampling, config.shape[0]))
+        require_equal(f"frames, {which}", torch.from_numpy(read_frames(path, FRAMES, sampling)), theirs, 0.0)
+        lavis, ours = f"decord as LAVIS calls it, {which}", f"litevl, {which}"
         works = {ours: partial(litevl, path, sampling), lavis: partial(load_video, path, sampling)}
         rows += measure(config, works, lavis, reach={ours: 1.0})
-    store.read(path, FRAMES)
-    require_equal(f"store, {name}", store.read(path, FRAMES), litevl(path, "midpoint"), 0.0)
-    return rows + measure(config, {f"store, {name}": partial(store.read, path, FRAMES), ours: works[ours]}, ours)
+    stored, decoded = partial(store.read, path, FRAMES), partial(litevl, path, "midpoint")
+    stored()
+    require_equal(f"store, {name}", stored(), decoded(), 0.0)
+    against = f"litevl, {samplings['midpoint']}"
+    return rows + measure(config, {f"store, {name}": stored, against: decoded}, against)
 
 
 def on_every_core(config: DecodeConfig, path: Path, store: FrameStore, name: str) -> list[list[str]]:
@@ -167,7 +168,7 @@ def litevl(path: Path, sampling: Sampling) -> Tensor:
 
 
 def load_video(path: Path, sampling: Sampling = "legacy_blip") -> Tensor:
-    """LAVIS 1.0.2, lavis/datasets/data_utils.py, where `sampling` is "uniform"; its import sets the bridge."""
+    """LAVIS 1.0.2, lavis/datasets/data_utils.py, with LAVIS's `sampling="uniform"`; its import sets the bridge."""
     import decord
 
     decord.bridge.set_bridge("torch")

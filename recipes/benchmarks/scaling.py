@@ -34,6 +34,9 @@ from litevl.training import TrainingConfig, make_optimizer
 
 TITLE = "From one process to two"
 REACH = 1.1
+"""Of two together against two apart: what training adds to what the machine takes."""
+STUCK = 900.0
+"""Seconds after which a process that waits for another gives up."""
 ALONE, APART, TOGETHER = "one process", "two processes, each its own model", "two processes together"
 
 
@@ -56,8 +59,8 @@ def main(config: ScalingConfig, command: str = "python recipes/benchmarks/scalin
     config = replace(config, device="cpu")
     times: dict[str, list[float]] = {ALONE: [], APART: [], TOGETHER: []}
     for _ in tqdm(range(config.rounds), unit="round", desc="scale"):
-        for work, found in times.items():
-            found.append(launch(config, 1 if work == ALONE else 2, together=work != APART))
+        for way, found in times.items():
+            found.append(launch(config, 1 if way == ALONE else 2, together=way == TOGETHER))
     rows = [compare(times, TOGETHER, APART, REACH), compare(times, APART, ALONE), compare(times, TOGETHER, ALONE)]
     said = (
         f"A step of {config.clips} clips on each process, one thread and core each (cores {config.cores}); the median "
@@ -79,10 +82,11 @@ def launch(config: ScalingConfig, processes: int, *, together: bool) -> float:
     """Seconds of a step, the median, with so many processes, which train one model together or each its own."""
     with tempfile.TemporaryDirectory() as folder:
         context: Any = multiprocessing.get_context("spawn")
-        told = context.SimpleQueue()
+        told, ready = context.SimpleQueue(), context.Barrier(processes, timeout=STUCK)
+        groups = [Path(folder) / str(0 if together else number) for number in range(processes)]
         workers = [
-            context.Process(target=work, args=(config, number, processes if together else 1, folder, told))
-            for number in range(processes)
+            context.Process(target=work, args=(config, number, groups.count(group), group, told, ready))
+            for number, group in enumerate(groups)
         ]
         for worker in workers:
             worker.start()
@@ -95,14 +99,22 @@ def launch(config: ScalingConfig, processes: int, *, together: bool) -> float:
         return told.get()
 
 
-def work(config: ScalingConfig, number: int, processes: int, folder: str, told: Any) -> None:
-    """What one process does, with all of `processes` that train its model; the first tells how long steps took."""
+def work(config: ScalingConfig, number: int, processes: int, group: Path, told: Any, ready: Any) -> None:
+    """What one process does, with all that train its model; the first tells how long steps took.
+
+    Args:
+        config: what is timed.
+        number: of the process, which says its core and clips.
+        processes: that train its model.
+        group: the file by which these meet.
+        told: takes the seconds of a step.
+        ready: where all processes wait for each other, so that all are busy while steps are timed.
+    """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {config.cores[number]})
     torch.set_num_threads(1)
-    rendezvous = (Path(folder) / ("rendezvous" if processes > 1 else f"rendezvous{number}")).as_uri()
-    rank = number if processes > 1 else 0
-    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=processes)
+    rank = number % processes
+    dist.init_process_group("gloo", init_method=group.as_uri(), rank=rank, world_size=processes)
     objective, batch = make_objective(config, config.clips, first=number * config.clips)
     optimizer = make_optimizer(objective, TrainingConfig())
     with warnings.catch_warnings():
@@ -110,12 +122,14 @@ def work(config: ScalingConfig, number: int, processes: int, folder: str, told: 
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         called = DistributedDataParallel(objective, broadcast_buffers=False) if processes > 1 else objective
     times = []
+    ready.wait()
     for _ in range(config.steps + 1):
         start = time.perf_counter()
         called(**batch, step=0, epochs_done=0.0)["loss"].backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         times.append(time.perf_counter() - start)
+        ready.wait()
     if number == 0:
         told.put(statistics.median(times[1:]))
     dist.destroy_process_group()

@@ -90,7 +90,7 @@ def test_errors_are_one_line(index, tmp_path, capsys):
         (("caption", tmp_path / "no.mp4", "--adapter", tmp_path / "no"), "adapter: expected the folder of a run"),
         (("caption", tmp_path / "no.mp4", "--start", "9", "--end", "3"), "expected start before end"),
         (("caption", tmp_path / "no.mp4", "--device", "gpu7"), "device: expected one of this machine"),
-        (("caption", tmp_path / "no.mp4", "--decode-timeout", "0"), "decode_timeout: expected more than 0"),
+        (("caption", tmp_path / "no.mp4", "--decode-timeout", "0"), "decode_timeout: expected a number of seconds"),
         (("ask", tmp_path / "no.mp4", "\udc80?"), "expected a question in UTF-8"),
     ):
         code, out, err = run(capsys, *arguments)
@@ -116,8 +116,9 @@ def test_ask_and_caption(videos, tmp_path, capsys):
 def test_what_a_decoder_hangs_or_crashes_on_is_named(index, videos, monkeypatch, capsys, caplog, how, words):
     monkeypatch.setenv("PYTHONPATH", str(PLANTED))
     clip, patience = videos / "a.mp4", ("--device", "cpu", "--decode-timeout", 1)
-    fault = clip.with_name(f"a.mp4.{how}")
-    fault.touch()
+    faults = [path.with_name(f"{path.name}.{how}") for path in (clip, videos / "b [2].mp4")]
+    for fault in faults:
+        fault.touch()
     try:
         for arguments in (("ask", clip, "which shape appears first?"), ("caption", clip)):
             code, out, err = run(capsys, *arguments, *patience)
@@ -125,12 +126,14 @@ def test_what_a_decoder_hangs_or_crashes_on_is_named(index, videos, monkeypatch,
             assert err.startswith(f"error: {clip}: ")
             assert words in err
         drawn = index.parent / "sheet.png"
-        code, out, _ = run(capsys, "search", QUERY, "--index", index, "--save", drawn, *patience)
+        code, out, err = run(capsys, "search", QUERY, "--index", index, "--why", "--save", drawn, *patience)
         assert (code, "a.mp4" in out, drawn.exists()) == (0, True, True)
+        assert f"note: not explained: {videos}" in err
         assert words in caplog.text
         assert "its frames are drawn grey" in caplog.text
     finally:
-        fault.unlink()
+        for fault in faults:
+            fault.unlink()
 
 
 def test_help_teaches_and_waits_for_no_model():

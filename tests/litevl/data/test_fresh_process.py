@@ -20,7 +20,8 @@ from spoiled_decoding import (
     three_parts,
 )
 
-from litevl.data.fresh_process import END, FreshProcess
+from litevl.data import fresh_process
+from litevl.data.fresh_process import END, FreshProcess, decoding_apart
 from litevl.data.video import read_frames
 from litevl.data.video_index import VideoError
 
@@ -125,3 +126,32 @@ def test_one_that_is_left_ends_though_it_hangs():
         left.kill()
     psutil.wait_procs([process], timeout=20)
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_while_it_lasts_what_stopped_it_is_not_tried_again():
+    with decoding_apart(0.5, "or wait longer") as call:
+        first = call(about, PATH)[0]
+        with pytest.raises(VideoError, match=r"a\.mp4: decoding it was stopped after 0\.5 seconds"):
+            call(hang, PATH)
+        began = time.monotonic()
+        with pytest.raises(VideoError, match=r"a\.mp4: decoding it was stopped after 0\.5 seconds"):
+            call(about, PATH)
+        assert time.monotonic() - began < 0.4, "remembered"
+        second = call(about, Path("b.mp4"))[0]
+    assert len({os.getpid(), first, second}) == 3
+    assert not psutil.pid_exists(second)
+
+
+def test_where_there_are_no_alarms_this_process_decodes(monkeypatch):
+    monkeypatch.setattr(fresh_process, "HAS_ALARMS", False)
+    with decoding_apart(0.5, "") as call:
+        assert call(about, PATH)[0] == os.getpid()
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_limit_that_is_none_is_refused(seconds):
+    with (
+        pytest.raises(ValueError, match="decode_timeout: expected a number of seconds above 0"),
+        decoding_apart(seconds, ""),
+    ):
+        pass

@@ -52,7 +52,7 @@ def test_what_stopped_one_is_not_tried_again_until_it_changes(decoders, path, sp
 
 
 def test_without_such_processes_the_server_decodes(decoders, path, monkeypatch):
-    monkeypatch.setattr(decoders_module, "POSSIBLE", False)
+    monkeypatch.setattr(decoders_module, "HAS_ALARMS", False)
     assert decoders(about, path)[0] == os.getpid()
     with pytest.raises(VideoError, match="expected a video, found none"):
         decoders(about, path.with_name("no.mp4"))

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import gradio_client
@@ -34,6 +35,25 @@ def page():
         browser.close()
 
 
+@pytest.fixture
+def settle(page):
+    """Waits until the page has all answers to what it asked."""
+    open_requests = set()
+    page.on("request", lambda request: open_requests.add(request) if request.method == "POST" else None)
+    for ended in ("requestfinished", "requestfailed"):
+        page.on(ended, lambda request: open_requests.discard(request))
+
+    def wait():
+        until = time.monotonic() + PATIENCE / 1000
+        while True:
+            page.wait_for_timeout(200)
+            if not open_requests:
+                return
+            assert time.monotonic() < until, [request.url for request in open_requests]
+
+    return wait
+
+
 def expect(locator):
     """Waits for what is expected of a part of the page, and tells what was there instead."""
     return pytest.importorskip("playwright.sync_api").expect(locator)
@@ -59,18 +79,22 @@ def spoiled(made):
         os.utime(sign.with_suffix(""))  # changed, so it is tried again at once
 
 
-def test_what_a_decoder_hangs_or_crashes_on_is_said_and_the_server_goes_on(page, served, spoiled):
+def test_what_a_decoder_hangs_or_crashes_on_is_said_and_the_server_goes_on(page, settle, served, spoiled):
     spoiled("shapes.mp4", "hangs")
     spoiled("old.avi", "crashes")
     page.goto(served[0])
     page.wait_for_selector(".note")
     search(page, "a blue star")
-    page.wait_for_selector("#player .alert >> text=shapes.mp4 can't be played: decoding it was stopped after 3 seconds")
-    names = page.locator(".hit b").all_inner_texts()
-    page.locator(".hit").nth(names.index("old.avi")).click()
-    page.wait_for_selector("#player .alert >> text=the decoder crashed on it (SIGABRT)")
-    page.locator(".hit").nth(names.index(HOSTILE)).click()
+    page.wait_for_selector(".hit")
+    names, hits = page.locator(".hit b").all_inner_texts(), page.locator(".hit")
+    hits.nth(names.index(HOSTILE)).click()  # while the first is waited for
     page.wait_for_selector("#why .frames figure")
+    settle()
+    assert HOSTILE in page.inner_text("#player h2"), "shown, and not what the first became of later"
+    hits.nth(0).click()
+    page.wait_for_selector("#player .alert >> text=shapes.mp4 can't be played: decoding it was stopped after 3 seconds")
+    hits.nth(names.index("old.avi")).click()
+    page.wait_for_selector("#player .alert >> text=the decoder crashed on it (SIGABRT)")
 
 
 def test_a_person_searches_plays_asks_and_adds(page, served, tmp_path):
@@ -139,23 +163,31 @@ def test_a_person_searches_plays_asks_and_adds(page, served, tmp_path):
     assert all(url.startswith((address, "data:", "blob:")) for url in asked), "nothing is asked of anybody else"
 
 
-def test_who_is_in_a_hurry_gets_what_was_asked_last(page, served):
+def test_who_is_in_a_hurry_gets_what_was_asked_last(page, settle, served):
     page.goto(served[0])
     page.wait_for_selector(".note")
     for text in ("a yellow triangle", "a green square", "a red circle", "a blue star"):
         search(page, text)
-    best = page.locator(".hit").first
-    expect(best).to_contain_text("0:04.0 to 0:08.0", timeout=PATIENCE)
     hits = page.locator(".hit")
-    names = [name.strip() for name in page.locator(".hit b").all_inner_texts()]
+    expect(hits.first).to_contain_text("0:04.0 to 0:08.0", timeout=PATIENCE)
+    settle()
+    assert "0:04.0 to 0:08.0" in hits.first.inner_text()
+    assert "0:04.0 to 0:08.0" in page.inner_text("#player h2")
+    of_the_first = page.inner_text("#why")
+    names = page.locator(".hit b").all_inner_texts()
     for number in (1, 2, 3, names.index("old.avi")):
         hits.nth(number).click()
     expect(page.locator("#player h2")).to_contain_text("old.avi", timeout=PATIENCE)
     page.wait_for_selector("#why .frames figure")
-    for text in ("which shape?", "which colour is it?"):
-        page.fill("#question input", text)
-        page.click("#asking")
+    settle()
+    assert "old.avi" in page.inner_text("#player h2")
+    assert page.inner_text("#why") != of_the_first
+    with page.expect_request(lambda request: "which colour is it?" in (request.post_data or "")):
+        for text in ("which shape?", "which colour is it?"):
+            page.fill("#question input", text)
+            page.click("#asking")
     page.wait_for_selector("#said li >> text=sure of these words")
+    assert "old.avi" in page.inner_text("#said")
 
 
 def test_programs_search_as_the_page_does(served):
