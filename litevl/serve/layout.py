@@ -12,8 +12,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fastapi.concurrency import run_in_threadpool
-
 from litevl.data.annotations import VIDEO_EXTENSIONS
 from litevl.data.cores import usable_cores
 
@@ -141,6 +139,8 @@ def _connect(page: Page, parts: Parts) -> None:
 
 def at_most(number: int, function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
     """Calls a function in a thread, in so many at once; more wait."""
+    from fastapi.concurrency import run_in_threadpool
+
     free = asyncio.Semaphore(number)
 
     @wraps(function)
