@@ -137,7 +137,7 @@ def losses(
         images = torch.cat([torch.arange(n), torch.arange(n), other_image])
         labels = (torch.arange(3 * n) < n).long()
         scores = model.match(ids[texts], mask[texts], vision[images])
-        results["itm"] = matching_loss(scores, labels, torch.ones(3 * n, dtype=torch.bool))
+        results["itm"] = matching_loss(scores, labels)
     return results
 
 

@@ -1,5 +1,8 @@
 """The video-text matching loss (VTM): hard negatives drawn by similarity, never from the same video (as in BLIP)."""
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -33,8 +36,43 @@ def hard_negatives(
     return index.to(logits.device), has_one
 
 
+@dataclass(frozen=True)
+class MatchingPairs:
+    """Text `text[i]` is to be matched with video `video[i]`; `label[i]` is 1 where they belong together, else 0."""
+
+    text: Int[Tensor, "pairs"]
+    video: Int[Tensor, "pairs"]
+    label: Int[Tensor, "pairs"]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def of_videos(self, first: int, stop: int) -> "MatchingPairs":
+        """The pairs of videos `first` to `stop - 1`, which are counted from 0 then."""
+        own = (self.video >= first) & (self.video < stop)
+        return MatchingPairs(self.text[own], self.video[own] - first, self.label[own])
+
+
+def draw_pairs(
+    logits: Float[Tensor, "batch batch"], ids: Int[Tensor, "batch"], generator: torch.Generator
+) -> MatchingPairs:
+    """Every text with its video, with another video, and every video with another text, where there is another.
+
+    Args:
+        logits: temperature-scaled similarities, texts x videos; text i is one of video i's.
+        ids: which video each is; texts and videos of one id are never each other's negatives.
+        generator: as in `hard_negatives`.
+    """
+    wrong_video, has_video = hard_negatives(logits, ids, ids, generator)
+    wrong_text, has_text = hard_negatives(logits.T, ids, ids, generator)
+    each = torch.arange(len(ids), device=ids.device)
+    text = torch.cat([each, each[has_video], wrong_text[has_text]])
+    video = torch.cat([each, wrong_video[has_video], each[has_text]])
+    return MatchingPairs(text, video, (torch.arange(len(text), device=ids.device) < len(ids)).long())
+
+
 def matching_loss(
-    logits: Float[Tensor, "pairs 2"], labels: Int[Tensor, "pairs"], keep: Bool[Tensor, "pairs"]
+    logits: Float[Tensor, "pairs 2"], labels: Int[Tensor, "pairs"], reduction: Literal["mean", "sum"] = "mean"
 ) -> Float[Tensor, ""]:
-    """Cross-entropy over the pairs to keep; `labels` are 1 for a true pair and 0 for a negative."""
-    return F.cross_entropy(logits[keep].float(), labels[keep])
+    """Cross-entropy of matching logits; `labels` are 1 for a true pair and 0 for a negative."""
+    return F.cross_entropy(logits.float(), labels, reduction=reduction)

@@ -18,9 +18,10 @@ from litevl.adapters import FrameFeatures
 from litevl.distributed import gather_rows, rank, world_size
 from litevl.models.features import TextFeatures, TokenBatch, VideoFeatures
 from litevl.models.interfaces import RetrievalModel
+from litevl.precision import full_precision
 
 from .contrastive import contrastive_loss
-from .matching import hard_negatives, matching_loss
+from .matching import draw_pairs, matching_loss
 from .momentum import MomentumCopy
 from .queue import FeatureQueue
 
@@ -41,7 +42,7 @@ class RetrievalLossConfig:
     vtm_weight: float = 1.0
     """Weight of the video-text matching loss; 0 leaves it out and saves its three passes of cross-attention."""
     negatives: Literal["all", "local"] = "all"
-    """Draw hard negatives from the batches of all processes, or from this one's (saves sending the videos' tokens)."""
+    """Draw hard negatives from the batches of all processes, or from this one's (as ALBEF and BLIP train)."""
     momentum: float | None = None
     """Decay of a momentum copy of what is trained (BLIP: 0.995); none keeps no copy."""
     queue_size: int = 0
@@ -171,28 +172,29 @@ class RetrievalObjective(nn.Module):
     def _matching(
         self, video: VideoFeatures, text: TextFeatures, own_ids: Tensor, ids: Tensor, step: int, rows: int
     ) -> Iterator[Tensor]:
+        """Each process matches its own videos, with all texts that want them, so that no video's tokens travel.
+
+        Matched with a text, a video costs a process two projections of all its rows in every layer; another text costs
+        a fraction of that, and is a few kilobytes to send.
+        """
         whole = self.config.negatives == "all" and world_size() > 1
-        videos, texts, row_ids = (*_gather(video, text), ids) if whole else (video, text, own_ids)
-        cut = Cut(videos, texts) if rows < len(video) and whole else None
+        texts, embeds, row_ids = (text, video.embed, own_ids)
+        if whole:
+            texts, embeds, row_ids = _gather(text), gather_rows(video.embed.detach()), ids
+        cut = Cut(video, texts) if rows < len(video) and whole else None
         if cut is not None:
-            videos, texts = cut.features
-        # Every process draws the negatives of the whole batch from one seed and keeps its own rows.
+            video, texts = cut.features
+        # Every process draws the negatives of the whole batch from one seed and keeps those of its own videos.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step + (0 if whole else 7919 * rank()))
-        logits = (self.model.similarity(texts, videos) / self.model.temperature()).detach()
-        first = rank() * len(video) if whole else 0
-        own = slice(first, first + len(video))
-        wrong_video, has_video = hard_negatives(logits, row_ids, row_ids, generator)
-        wrong_text, has_text = hard_negatives(logits.T, row_ids, row_ids, generator)
-        pairs = len(video) + has_video[own].sum() + has_text[own].sum()
-        for some in torch.arange(own.start, own.stop, device=own_ids.device).split(rows):
-            # Every video is matched with its text, with another text, and with the texts that it is the negative of.
-            matched, which = torch.cat([some, wrong_video[some], some]).unique(return_inverse=True)
-            pairs_text = texts[torch.cat([some, some, wrong_text[some]])]
-            true = torch.ones_like(some)
-            labels = torch.cat([true, torch.zeros_like(true), torch.zeros_like(true)])
-            keep = torch.cat([true.bool(), has_video[some], has_text[some]])
-            logits = self.model.match_among(pairs_text, videos[matched], which)
-            yield matching_loss(logits, labels, keep) * (keep.sum() / pairs)
+        with torch.no_grad(), full_precision(embeds):
+            logits = texts.embed @ embeds.T / self.model.temperature()
+        pairs = draw_pairs(logits, row_ids, generator)
+        before, share = (rank() * len(video), world_size() / len(pairs)) if whole else (0, 1 / len(pairs))
+        for first in range(0, len(video), rows):
+            some = video[first : first + rows]
+            own = pairs.of_videos(before + first, before + first + len(some))
+            logits = self.model.match_among(texts[own.text], some, own.video)
+            yield matching_loss(logits, own.label, "sum") * share
         if cut is not None:
             cut.hand_back()
 
@@ -239,9 +241,6 @@ def pad_alike(tokens: TokenBatch) -> TokenBatch:
     return tokens.pad_to(int(length))
 
 
-def _gather(video: VideoFeatures, text: TextFeatures) -> tuple[VideoFeatures, TextFeatures]:
+def _gather(text: TextFeatures) -> TextFeatures:
     tokens = TokenBatch(gather_rows(text.tokens.input_ids), gather_rows(text.tokens.attention_mask))
-    return (
-        VideoFeatures(gather_rows(video.rows), gather_rows(video.embed), video.num_frames, video.cls),
-        TextFeatures(tokens, gather_rows(text.hidden), gather_rows(text.embed)),
-    )
+    return TextFeatures(tokens, gather_rows(text.hidden), gather_rows(text.embed))

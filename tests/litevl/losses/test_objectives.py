@@ -14,8 +14,8 @@ from litevl.losses import (
     RetrievalLossConfig,
     RetrievalObjective,
     contrastive_loss,
+    draw_pairs,
     hard_negatives,
-    matching_loss,
 )
 from litevl.models import VideoTextRetrieval
 
@@ -66,9 +66,25 @@ def test_a_query_without_negatives_is_left_out():
     ids = torch.tensor([4, 4])
     _, has_one = hard_negatives(torch.zeros(2, 2), ids, ids, torch.Generator())
     assert not has_one.any()
-    logits, labels = torch.tensor([[0.0, 2.0], [3.0, 0.0]]), torch.tensor([1, 0])
-    only = matching_loss(logits, labels, torch.tensor([True, False]))
-    assert torch.allclose(only, F.cross_entropy(logits[:1], labels[:1]))
+    pairs = draw_pairs(torch.zeros(2, 2), ids, torch.Generator())
+    assert (pairs.text.tolist(), pairs.video.tolist(), pairs.label.tolist()) == ([0, 1], [0, 1], [1, 1])
+
+
+def test_every_text_and_every_video_is_matched_with_its_own_and_with_another():
+    ids, logits = torch.tensor([3, 3, 5, 6]), torch.randn(4, 4, generator=torch.Generator().manual_seed(1))
+    pairs = draw_pairs(logits, ids, torch.Generator().manual_seed(0))
+    assert len(pairs) == 12
+    true = pairs.label == 1
+    assert pairs.text[true].tolist() == pairs.video[true].tolist() == [0, 1, 2, 3]
+    assert (ids[pairs.text[~true]] != ids[pairs.video[~true]]).all()
+    assert torch.bincount(pairs.text[4:8]).tolist() == torch.bincount(pairs.video[8:]).tolist() == [1, 1, 1, 1]
+    halves = [pairs.of_videos(0, 1), pairs.of_videos(1, 4)]
+    again = [
+        (t, v + at) for half, at in zip(halves, (0, 1), strict=True) for t, v in zip(half.text, half.video, strict=True)
+    ]
+    assert sorted(map(tuple, torch.tensor(again).tolist())) == sorted(
+        zip(pairs.text.tolist(), pairs.video.tolist(), strict=True)
+    )
 
 
 def test_underflowing_candidates_can_still_be_drawn():
