@@ -4,6 +4,7 @@ from .adapter import Adapter, count_parameters, describe_trainable, named_adapte
 from .aim import AIMConfig
 from .artifact import add_details, save_adapters, stock_state_dict
 from .bottleneck_attention import BottleneckConfig
+from .compiled import compile_for_inference
 from .config import AdapterConfig
 from .describe import describe
 from .families import FAMILIES, adapter_config
@@ -44,6 +45,7 @@ __all__ = [
     "adapter_config",
     "add_details",
     "blocks_below",
+    "compile_for_inference",
     "count_parameters",
     "describe",
     "describe_trainable",

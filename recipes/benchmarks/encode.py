@@ -21,7 +21,7 @@ import tyro
 from side_by_side import Config, Row, measure, report, require_equal
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from litevl.adapters import LiteVLConfig, merge, named_adapters, plug
+from litevl.adapters import LiteVLConfig, compile_for_inference, merge, named_adapters, plug
 from litevl.adapters.temporal_attention import TemporalAttention
 from litevl.comparison.cost import count_flops
 from litevl.comparison.full_size import random_blip
@@ -72,7 +72,7 @@ def encode(config: EncodeConfig, stock: Any, frames: int, clips: int, precision:
     ours: Any = merge(plug(deepcopy(stock), LiteVLConfig(num_frames=frames), verbose=False))
     litevl = {f"LiteVL, {name}": lambda: ours(pixels).last_hidden_state}
     if config.compile:
-        compiled = compile_for_inference(ours, config.on)
+        compiled: Any = compile_for_inference(deepcopy(ours))
         litevl[f"LiteVL compiled, {name}"] = lambda: compiled(pixels).last_hidden_state
     blip = f"BLIP frame by frame, {name}"
     rows = measure(config, {**litevl, blip: by_frame}, blip, reach=dict.fromkeys(litevl, REACH[precision]))
@@ -84,13 +84,6 @@ def encode(config: EncodeConfig, stock: Any, frames: int, clips: int, precision:
         for works, reach in ((litevl, 1.25), (alone, 1.3))
         for row in against_matrix_product(config, works, tokens, reach)
     ]
-
-
-def compile_for_inference(encoder: Any, device: torch.device) -> Any:
-    """The encoder compiled; on a CPU with its weights laid out beforehand for oneDNN, which needs open shapes."""
-    if device.type == "cpu":
-        return torch.compile(encoder, dynamic=True, options={"freezing": True})
-    return torch.compile(encoder)
 
 
 def against_matrix_product(

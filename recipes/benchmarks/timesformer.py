@@ -18,11 +18,11 @@ from typing import Any
 import torch
 import tyro
 from einops import rearrange
-from encode import CLIPS, EncodeConfig, compile_for_inference
+from encode import CLIPS, EncodeConfig
 from side_by_side import Row, measure, report, require_equal
 from torch import nn
 
-from litevl.adapters import LiteVLConfig, merge, named_adapters, plug
+from litevl.adapters import LiteVLConfig, compile_for_inference, merge, named_adapters, plug
 from litevl.adapters.temporal_attention import TemporalAttention
 
 TITLE = "Encoding clips, beside LAVIS"
@@ -59,7 +59,7 @@ def encode(config: EncodeConfig, frames: int, precision: str) -> list[Row]:
         require_equal(name, ours(pixels), wanted, 1e-4 if kind == torch.float32 else 0.25)
     works = {f"LiteVL, {name}": lambda: ours(pixels)}
     if config.compile:
-        compiled = compile_for_inference(ours, config.on)
+        compiled = compile_for_inference(deepcopy(ours))
         works[f"LiteVL compiled, {name}"] = lambda: compiled(pixels)
     peer = f"TimeSformer, {name}"
     reach = dict.fromkeys(works, REACH) if kind == torch.bfloat16 else {}

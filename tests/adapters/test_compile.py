@@ -1,11 +1,14 @@
 """torch.compile of a plugged encoder: one graph, equal outputs. Run apart: shape checks are not for compiled code."""
 
+import copy
+import shutil
+
 import pytest
 import torch
 from forked_runs import call
 from small_blip import make_blip
 
-from litevl.adapters import LiteVLConfig, named_adapters, plug
+from litevl.adapters import LiteVLConfig, compile_for_inference, merge, named_adapters, plug
 from litevl.blip import load_tokenizer
 
 
@@ -27,3 +30,40 @@ def compiled_equals(vocab_file, scaling):
 @pytest.mark.parametrize("scaling", ["learned", "conditional"])
 def test_compiles_to_one_graph_with_equal_outputs(vocab_file, tmp_path, scaling):
     call(compiled_equals, vocab_file, scaling, output=tmp_path / "said")
+
+
+def compiled_for_a_cpu(vocab_file):
+    from torch.profiler import profile
+
+    blip = make_blip(load_tokenizer(vocab_file), layers=1).eval()
+    plug(blip, LiteVLConfig(num_frames=4), verbose=False)
+    for _, adapter in named_adapters(blip):
+        for parameter in adapter.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+    merge(blip)
+    pixels = torch.randn(2, 4, 3, 48, 48)
+    with torch.inference_mode():
+        expected = blip.vision_model(pixels).last_hidden_state
+        assert compile_for_inference(blip) is blip
+        assert (blip.vision_model(pixels).last_hidden_state - expected).abs().max() < 1e-5
+        with profile() as kernels:
+            blip.vision_model(pixels)
+        calls = {event.key: event.count for event in kernels.key_averages()}
+        assert "aten::addmm" not in calls, calls
+        assert calls["mkldnn::_linear_pointwise"] == 6, calls
+        # The spatial one; the temporal one, of few frames, is sums within a loop.
+        assert calls["aten::_scaled_dot_product_flash_attention_for_cpu"] == 1, calls
+    assert blip.vision_model(pixels.requires_grad_()).last_hidden_state.requires_grad
+    again = copy.deepcopy(blip)
+    with torch.no_grad():
+        blip.vision_model.post_layernorm.bias.add_(1.0)
+        again.vision_model.post_layernorm.bias.add_(1.0)
+        with pytest.raises(RuntimeError, match="Call compile_for_inference again"):
+            blip.vision_model(pixels)
+        assert (again.vision_model(pixels).last_hidden_state - expected - 1.0).abs().max() < 1e-5
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
+def test_on_a_cpu_weights_are_constants_laid_out_for_onednn(vocab_file, tmp_path):
+    call(compiled_for_a_cpu, vocab_file, output=tmp_path / "said")
