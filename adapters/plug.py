@@ -12,6 +12,7 @@ from torch import nn
 from .adapter import CONTAINER, adapter_parameter_names, describe_trainable, named_adapters, peft_parameter_names
 from .artifact import save_stock_pretrained
 from .clip_cls import ClipCLS, EntryClipCLS
+from .compiled import run_as_written
 from .config import AdapterConfig
 from .litevl import LiteVLConfig
 from .plugged import Plugged, both, plugged_state, require_plugged, state_of
@@ -59,6 +60,7 @@ def plug(
         require_clips_possible(encoder)
         _open(model, encoder)
     for each, parts in built:
+        run_as_written(each.module)
         for block, part in zip(each.blocks, parts, strict=True):
             getattr(block.module, CONTAINER)[name] = part
         _state(each).adapters[name] = config
@@ -81,6 +83,7 @@ def unplug(model: nn.Module, name: str | None = None) -> nn.Module:
     state = require_plugged(model)
     names = list(state.adapters) if name is None else [_known(state, name)]
     for each in both(encoder):
+        run_as_written(each.module)
         for gone in names:
             for block in each.blocks:
                 getattr(block.module, CONTAINER).pop(gone)

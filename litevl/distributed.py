@@ -45,6 +45,14 @@ def gather_rows(tensor: Shaped[Tensor, "rows ..."]) -> Shaped[Tensor, "all_rows 
     return tensor if world_size() == 1 else _GatherWithGradient.apply(tensor)
 
 
+def from_first(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+    """What the first process holds of a tensor that has one shape and type on all."""
+    tensor = tensor.contiguous()
+    if world_size() > 1:
+        dist.broadcast(tensor, src=0)
+    return tensor
+
+
 def gather_objects(value: Any) -> list[Any]:
     """One Python object of every process, in rank order."""
     if world_size() == 1:

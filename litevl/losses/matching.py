@@ -1,5 +1,6 @@
 """The video-text matching loss (VTM): hard negatives drawn by similarity, never from the same video (as in BLIP)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from litevl.distributed import from_first
 
 
 @torch.no_grad()
@@ -51,6 +54,15 @@ class MatchingPairs:
         """The pairs of videos `first` to `stop - 1`, which are counted from 0 then."""
         own = (self.video >= first) & (self.video < stop)
         return MatchingPairs(self.text[own], self.video[own] - first, self.label[own])
+
+    def split(self, size: int) -> Iterator["MatchingPairs"]:
+        """So many at a time."""
+        parts = zip(self.text.split(size), self.video.split(size), self.label.split(size), strict=True)
+        return (MatchingPairs(*part) for part in parts)
+
+    def as_on_first(self) -> "MatchingPairs":
+        """Those of the first process: unlike devices may round a similarity apart, and draw apart from each other."""
+        return MatchingPairs(from_first(self.text), from_first(self.video), self.label)
 
 
 def draw_pairs(

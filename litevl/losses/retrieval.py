@@ -42,7 +42,7 @@ class RetrievalLossConfig:
     vtm_weight: float = 1.0
     """Weight of the video-text matching loss; 0 leaves it out and saves its three passes of cross-attention."""
     negatives: Literal["all", "local"] = "all"
-    """Draw hard negatives from the batches of all processes, or from this one's (as ALBEF and BLIP train)."""
+    """Draw hard negatives from the batches of all processes, or from this one's alone (as ALBEF does)."""
     momentum: float | None = None
     """Decay of a momentum copy of what is trained (BLIP: 0.995); none keeps no copy."""
     queue_size: int = 0
@@ -132,8 +132,9 @@ class RetrievalObjective(nn.Module):
             teacher: what `teach` made of it.
             step: as in `forward`.
             epochs_done: likewise.
-            rows: clips to match at a time. The matching loss then comes as a sum of terms, of which each must be
-                backpropagated before the next is asked for, so that the activations of one are held at a time.
+            rows: clips to match at a time, and at most four times as many pairs. The matching loss then comes as a sum
+                of terms, of which each must be backpropagated before the next is asked for, so that the activations of
+                one are held at a time.
         """
         ids = gather_rows(video_ids)
         if self.config.vtc_weight:
@@ -184,17 +185,22 @@ class RetrievalObjective(nn.Module):
         cut = Cut(video, texts) if rows < len(video) and whole else None
         if cut is not None:
             video, texts = cut.features
-        # Every process draws the negatives of the whole batch from one seed and keeps those of its own videos.
+        # The negatives of the whole batch are drawn once, and every process keeps those of its own videos.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step + (0 if whole else 7919 * rank()))
         with torch.no_grad(), full_precision(embeds):
             logits = texts.embed @ embeds.T / self.model.temperature()
         pairs = draw_pairs(logits, row_ids, generator)
-        before, share = (rank() * len(video), world_size() / len(pairs)) if whole else (0, 1 / len(pairs))
+        before, share = 0, 1 / len(pairs)
+        if whole:
+            pairs = pairs.as_on_first()
+            before, share = rank() * len(video), world_size() / len(pairs)
         for first in range(0, len(video), rows):
             some = video[first : first + rows]
             own = pairs.of_videos(before + first, before + first + len(some))
-            logits = self.model.match_among(texts[own.text], some, own.video)
-            yield matching_loss(logits, own.label, "sum") * share
+            # A video that many texts want must not hold more than a micro-batch's memory; three a clip are usual.
+            for few in own.split(4 * rows if rows < len(video) else len(own)):
+                logits = self.model.match_among(texts[few.text], some, few.video)
+                yield matching_loss(logits, few.label, "sum") * share
         if cut is not None:
             cut.hand_back()
 

@@ -73,6 +73,9 @@ def encode(config: EncodeConfig, stock: Any, frames: int, clips: int, precision:
     litevl = {f"LiteVL, {name}": lambda: ours(pixels).last_hidden_state}
     if config.compile:
         compiled: Any = compile_for_inference(deepcopy(ours))
+        with torch.inference_mode():
+            tolerance = 1e-4 if precision == torch.float32 else 0.25
+            require_equal(f"compiled, {name}", compiled(pixels)[0], ours(pixels)[0], tolerance)
         litevl[f"LiteVL compiled, {name}"] = lambda: compiled(pixels).last_hidden_state
     blip = f"BLIP frame by frame, {name}"
     rows = measure(config, {**litevl, blip: by_frame}, blip, reach=dict.fromkeys(litevl, REACH[precision]))

@@ -123,9 +123,9 @@ def work(config: ScalingConfig, number: int, processes: int, group: Path, told: 
         called = DistributedDataParallel(objective, broadcast_buffers=False) if processes > 1 else objective
     times = []
     ready.wait()
-    for _ in range(config.steps + 1):
+    for step in range(config.steps + 1):
         start = time.perf_counter()
-        called(**batch, step=0, epochs_done=0.0)["loss"].backward()
+        called(**batch, step=step, epochs_done=0.0)["loss"].backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         times.append(time.perf_counter() - start)

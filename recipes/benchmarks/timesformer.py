@@ -60,6 +60,8 @@ def encode(config: EncodeConfig, frames: int, precision: str) -> list[Row]:
     works = {f"LiteVL, {name}": lambda: ours(pixels)}
     if config.compile:
         compiled = compile_for_inference(deepcopy(ours))
+        with torch.inference_mode():
+            require_equal(f"compiled, {name}", compiled(pixels), wanted, 1e-4 if kind == torch.float32 else 0.25)
         works[f"LiteVL compiled, {name}"] = lambda: compiled(pixels)
     peer = f"TimeSformer, {name}"
     reach = dict.fromkeys(works, REACH) if kind == torch.bfloat16 else {}

@@ -8,7 +8,7 @@ import torch
 from forked_runs import call
 from small_blip import make_blip
 
-from litevl.adapters import LiteVLConfig, compile_for_inference, merge, named_adapters, plug
+from litevl.adapters import LiteVLConfig, compile_for_inference, merge, named_adapters, plug, unplug
 from litevl.blip import load_tokenizer
 
 
@@ -53,18 +53,46 @@ def compiled_for_a_cpu(vocab_file):
         assert calls["mkldnn::_linear_pointwise"] == 6, calls
         # The spatial one; the temporal one, of few frames, is sums within a loop.
         assert calls["aten::_scaled_dot_product_flash_attention_for_cpu"] == 1, calls
+        for shape in [(2, 3, 3, 48, 48), (1, 9, 3, 48, 48), (2, 3, 48, 48)]:
+            other = torch.randn(shape)
+            assert (blip.vision_model(other)[0] - copy.deepcopy(blip).vision_model(other)[0]).abs().max() < 1e-5
     assert blip.vision_model(pixels.requires_grad_()).last_hidden_state.requires_grad
-    again = copy.deepcopy(blip)
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
+def changed_after_compiling(vocab_file):
+    blip = make_blip(load_tokenizer(vocab_file), layers=1).eval()
+    image, pixels = torch.randn(1, 3, 48, 48), torch.randn(2, 4, 3, 48, 48)
+    with torch.inference_mode():
+        stock = blip.vision_model(image).last_hidden_state
+        compile_for_inference(merge(plug(blip, LiteVLConfig(num_frames=4), verbose=False)))
+        before = blip.vision_model(pixels).last_hidden_state
+    # A weight that oneDNN has a copy of.
+    weight = blip.vision_model.encoder.layers[0].mlp.fc1.weight
+    kept, again = weight.detach().clone(), copy.deepcopy(blip)
     with torch.no_grad():
-        blip.vision_model.post_layernorm.bias.add_(1.0)
-        again.vision_model.post_layernorm.bias.add_(1.0)
+        weight.mul_(1.5)
         with pytest.raises(RuntimeError, match="Call compile_for_inference again"):
             blip.vision_model(pixels)
-        for each in again, compile_for_inference(blip):
-            assert (each.vision_model(pixels).last_hidden_state - expected - 1.0).abs().max() < 1e-5
+        again.vision_model.encoder.layers[0].mlp.fc1.weight.mul_(1.5)
+        expected = again.vision_model(pixels).last_hidden_state
+        assert (expected - before).abs().max() > 1e-2
+        compile_for_inference(blip)
+        assert (blip.vision_model(pixels).last_hidden_state - expected).abs().max() < 1e-5
+        weight.data = weight.data.clone()
+        with pytest.raises(RuntimeError, match="Call compile_for_inference again"):
+            blip.vision_model(pixels)
+        weight.copy_(kept)
+        unplug(blip)
+        assert torch.equal(blip.vision_model(image).last_hidden_state, stock)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
 def test_on_a_cpu_weights_are_constants_laid_out_for_onednn(vocab_file, tmp_path):
     call(compiled_for_a_cpu, vocab_file, output=tmp_path / "said")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+def test_changed_weights_are_noticed_and_unplugging_gives_the_stock_model(vocab_file, tmp_path):
+    call(changed_after_compiling, vocab_file, output=tmp_path / "said")

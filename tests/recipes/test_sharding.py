@@ -33,7 +33,9 @@ save = loop.save_state
 def save_and_stop(folder, objective, *others):
     sharded = [name for name, p in objective.named_parameters() if type(p).__name__ == "DTensor"]
     held = sum(getattr(p, "_local_tensor", p).numel() for p in objective.parameters())
-    print("sharded", len(sharded), "held", held, "of", sum(p.numel() for p in objective.parameters()), flush=True)
+    whole = sum(p.numel() for p in objective.parameters())
+    # In one piece: the other process writes to the same pipe.
+    print(f"sharded {len(sharded)} held {held} of {whole}\\n", end="", flush=True)
     save(folder, objective, *others)
     raise KeyboardInterrupt
 
@@ -42,8 +44,10 @@ for more in ([], ["--resume"]):
     try:
         msrvtt_retrieval.main(parse([*sys.argv[1:], *more], msrvtt_retrieval.EMBEDDED, msrvtt_retrieval.MSRVTT, None))
     except KeyboardInterrupt:
-        print("stopped", flush=True)
+        print("stopped\\n", end="", flush=True)
     AcceleratorState._reset_state(reset_partial_state=True)
+# A run that ends does so; left to the interpreter's end, gloo's threads now and then abort the process.
+torch.distributed.destroy_process_group()
 """
 
 

@@ -12,7 +12,7 @@ from small_blip import make_blip
 
 from litevl.adapters import LiteVLConfig, plug
 from litevl.blip import load_tokenizer
-from litevl.losses import RetrievalLossConfig, RetrievalObjective
+from litevl.losses import MatchingPairs, RetrievalLossConfig, RetrievalObjective
 from litevl.models import VideoTextRetrieval
 from litevl.training import Batch, Progress, RunFolder, TrainingConfig, fit, make_optimizer, start_accelerator
 from litevl.training.gradient_cache import cached_gradients, require_cacheable
@@ -93,6 +93,23 @@ def test_equals_the_one_batch(vocab_file, name, size):
         other = cached_step(runs[1], accelerator, torch.arange(8), size, step)
         assert one[1], "something has a gradient"
         assert_same(one, other)
+
+
+def test_a_video_that_every_text_wants_is_matched_in_parts(vocab_file, monkeypatch):
+    def draw(logits, ids, generator):
+        each = torch.arange(len(ids))
+        text, video = torch.cat([each, each[1:]]), torch.cat([each, torch.zeros_like(each[1:])])
+        return MatchingPairs(text, video, (torch.arange(len(text)) < len(ids)).long())
+
+    monkeypatch.setattr("litevl.losses.retrieval.draw_pairs", draw)
+    accelerator, _ = start_accelerator("no", 1, "none")
+    one, other = (made(make_blip(load_tokenizer(vocab_file)), LOSSES["both"]) for _ in range(2))
+    matched, match = [], other.model.match_among
+    other.model.match_among = lambda text, video, which: matched.append(len(text)) or match(text, video, which)
+    assert_same(
+        whole_step(one, accelerator, torch.arange(8), 0), cached_step(other, accelerator, torch.arange(8), 1, 0)
+    )
+    assert matched == [4, 4, *[1] * 7]
 
 
 def test_what_dropout_draws_is_the_same_both_times(blip):
