@@ -91,6 +91,8 @@ def test_files_that_are_named_exist(page):
 
 def test_commands_use_flags_that_exist():
     import compare
+    import encode
+    import every
     import evilm_pretrain
     import evilm_retrieval
     import evilm_tokenizer
@@ -106,7 +108,11 @@ def test_commands_use_flags_that_exist():
 
     recipes = (msrvtt_retrieval, msrvtt_qa, msrvtt_captioning, evilm_tokenizer, evilm_pretrain, evilm_retrieval)
     configs = [recipe.EMBEDDED for recipe in recipes]
-    of_commands = {field.name for kind in (Making, search_corpus.SearchConfig) for field in fields(kind)}
+    of_commands = {
+        field.name
+        for kind in (Making, search_corpus.SearchConfig, encode.EncodeConfig, every.EveryConfig)
+        for field in fields(kind)
+    }
     of_commands |= {name for command in COMMANDS.values() for name in signature(command).parameters}
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     launchers = (launch_command_parser(), get_args_parser())

@@ -63,11 +63,16 @@ def encode_rows(
 
     Returns:
         Rows, number of frames and kind of CLS, as in `VideoFeatures`.
+
+    Raises:
+        ValueError: for clips, if the BLIP is no longer plugged.
     """
     state = plugged_state(blip)
     if isinstance(pixels, FrameFeatures):
         rows, num_frames = encode_above(blip, pixels), pixels.num_frames
     else:
+        if pixels.ndim == 5:
+            require_plugged(blip)
         rows, num_frames = blip.vision_model(pixel_values=pixels).last_hidden_state, pixels.shape[1]
         if pixels.ndim == 4 or state is None:
             return rows, 1, "clip"

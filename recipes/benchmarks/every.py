@@ -2,7 +2,7 @@
 
     python recipes/benchmarks/every.py                                  # prints all tables; an hour or more on a CPU
     python recipes/benchmarks/every.py --markdown recipes/benchmarks/RESULTS.md
-    python recipes/benchmarks/every.py --only encode rerank --small     # that they run, in seconds
+    python recipes/benchmarks/every.py --only encode rerank --small     # that they run, in seconds; nothing is compiled
 
 Each is a program of its own beside this one, run by itself, so that none measures what another has left in memory. That
 against LAVIS's TimeSformer runs in LAVIS's environment, where there is one (`bash tests/lavis/run.sh` builds it).

@@ -99,6 +99,13 @@ def test_images_count_as_one_frame(model, clips):
     assert image.patches.shape == (3, 1, 9, 128)
 
 
+def test_clips_after_unplugging_are_refused_in_words(model, clips):
+    unplug(model.blip)
+    assert len(model.encode_video(clips[:, 0])) == 3
+    with pytest.raises(ValueError, match="expected a plugged BLIP"):
+        model.encode_video(clips)
+
+
 def test_copied_heads_leave_blips_own_alone(blip, clips):
     model = VideoTextRetrieval(plug(blip, LiteVLConfig(num_frames=4), verbose=False), heads="copied")
     before = model.encode_video(clips).embed
