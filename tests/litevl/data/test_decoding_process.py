@@ -119,7 +119,7 @@ def test_one_that_leaks_is_replaced(process, monkeypatch):
         return made(path, value)
 
     decoder, pids, sizes = process(leak), set(), []
-    for value in range(12):
+    for value in range(20):
         assert (decoder(PATH, value) == value).all()
         if decoder._pid is not None:
             pids.add(decoder._pid)
