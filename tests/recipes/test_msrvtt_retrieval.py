@@ -360,7 +360,7 @@ def launch(recipe, *words, processes, output):
         ),
         ("adapter:st-adapter", "--no-baseline", "--loss.negatives", "local", "--no-train-temperature"),
         (
-            *("--adapter.layers", 1, "--data.feature-store", "store{processes}", "--data.frames-per-segment", 3),
+            *("--adapter.layers", 1, "--data.feature-store", "{folder}-features", "--data.frames-per-segment", 3),
             *("--data.captions", "all"),
         ),
     ],
@@ -377,7 +377,7 @@ def test_two_processes_equal_one(corpus, backbone, tmp_path, options):
     runs = {}
     for processes in (1, 2):
         folder = tmp_path / str(processes)
-        given = [str(word).format(processes=processes) for word in (*words, "--output-dir", folder)]
+        given = [str(word).format(folder=folder) for word in (*words, "--output-dir", folder)]
         launched = options == ("--no-baseline",)
         program = launch if launched else said_by
         said = program("msrvtt_retrieval", *given, processes=processes, output=tmp_path / "said")
