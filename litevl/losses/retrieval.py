@@ -179,7 +179,7 @@ class RetrievalObjective(nn.Module):
         a fraction of that, and is a few kilobytes to send.
         """
         whole = self.config.negatives == "all" and world_size() > 1
-        texts, embeds, row_ids = (text, video.embed, own_ids)
+        texts, embeds, row_ids = text, video.embed, own_ids
         if whole:
             texts, embeds, row_ids = _gather(text), gather_rows(video.embed.detach()), ids
         cut = Cut(video, texts) if rows < len(video) and whole else None

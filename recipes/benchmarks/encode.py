@@ -60,7 +60,7 @@ def main(config: EncodeConfig, command: str = "python recipes/benchmarks/encode.
 
 def encode(config: EncodeConfig, stock: Any, frames: int, clips: int, precision: torch.dtype) -> list[Row]:
     """The rows of one number of frames in one precision."""
-    size = stock.config.image_size
+    size, tolerance = stock.config.image_size, 1e-4 if precision == torch.float32 else 0.25
     name = f"{frames} frames, {str(precision).removeprefix('torch.')}"
     pixels = torch.randn(clips, frames, 3, size, size, generator=torch.Generator().manual_seed(0)).to(config.on)
     pixels, stock = pixels.to(precision), deepcopy(stock).to(precision)
@@ -68,13 +68,12 @@ def encode(config: EncodeConfig, stock: Any, frames: int, clips: int, precision:
     same = merge(plug(deepcopy(stock), LiteVLConfig(num_frames=frames, cls="frame"), verbose=False))
     with torch.inference_mode():
         tokens = same(pixels).last_hidden_state[:, 1:].unflatten(1, (frames, -1)).flatten(0, 1)
-        require_equal(name, tokens, by_frame(), 1e-4 if precision == torch.float32 else 0.25)
+        require_equal(name, tokens, by_frame(), tolerance)
     ours: Any = merge(plug(deepcopy(stock), LiteVLConfig(num_frames=frames), verbose=False))
     litevl = {f"LiteVL, {name}": lambda: ours(pixels).last_hidden_state}
     if config.compile:
         compiled: Any = compile_for_inference(deepcopy(ours))
         with torch.inference_mode():
-            tolerance = 1e-4 if precision == torch.float32 else 0.25
             require_equal(f"compiled, {name}", compiled(pixels)[0], ours(pixels)[0], tolerance)
         litevl[f"LiteVL compiled, {name}"] = lambda: compiled(pixels).last_hidden_state
     blip = f"BLIP frame by frame, {name}"

@@ -52,16 +52,16 @@ def encode(config: EncodeConfig, frames: int, precision: str) -> list[Row]:
     size = ours.patch_embed.img_size[0]
     pixels = torch.randn(clips, frames, 3, size, size, generator=torch.Generator().manual_seed(0)).to(config.on, kind)
     channels_first = pixels.transpose(1, 2)
-    name = f"{frames} frames, {precision}"
+    name, tolerance = f"{frames} frames, {precision}", 1e-4 if kind == torch.float32 else 0.25
     with torch.inference_mode():
         cls, patches = theirs.forward_features(channels_first).split([1, ours.pos_embed.shape[1] * frames - frames], 1)
         wanted = torch.cat([cls, rearrange(patches, "b (n t) d -> b (t n) d", t=frames)], dim=1)
-        require_equal(name, ours(pixels), wanted, 1e-4 if kind == torch.float32 else 0.25)
+        require_equal(name, ours(pixels), wanted, tolerance)
     works = {f"LiteVL, {name}": lambda: ours(pixels)}
     if config.compile:
         compiled = compile_for_inference(deepcopy(ours))
         with torch.inference_mode():
-            require_equal(f"compiled, {name}", compiled(pixels), wanted, 1e-4 if kind == torch.float32 else 0.25)
+            require_equal(f"compiled, {name}", compiled(pixels), wanted, tolerance)
         works[f"LiteVL compiled, {name}"] = lambda: compiled(pixels)
     peer = f"TimeSformer, {name}"
     reach = dict.fromkeys(works, REACH) if kind == torch.bfloat16 else {}
